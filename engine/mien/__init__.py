@@ -1,0 +1,1 @@
+"""Consented face replacement for visual effects; importing this package imports nothing heavy."""

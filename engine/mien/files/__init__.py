@@ -1,0 +1,1 @@
+"""Frames, movies, tracks and identities on disk."""

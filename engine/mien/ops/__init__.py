@@ -1,0 +1,1 @@
+"""Pure picture functions on tensors: no files, no networks, no host."""

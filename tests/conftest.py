@@ -1,0 +1,18 @@
+"""What all tests share: where media lie, and one thread per test process."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real pictures and third-party networks, which is not part of the project."""
+    folder = Path(os.environ.get("MIEN_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "media").is_dir():
+        pytest.skip("needs the media folder: set MIEN_SHARED")
+    return folder
