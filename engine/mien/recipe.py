@@ -1,0 +1,368 @@
+"""A chain of nodes as data: read, check, hash.
+
+A recipe is one JSON document::
+
+    {"mien_recipe": 1,
+     "plate": {"path": "plate.%04d.exr", "first": 1001, "last": 1048, "colorspace": null, "part": null},
+     "ocio": null,
+     "track": "track.json", "face": "A",
+     "identity": {"kind": "warp", "sources": [{"path": "photo.jpg", "colorspace": null}],
+                  "likeness": "whose face", "release": "which contract"},
+     "steps": [{"name": "edge", "node": "matte_edge", "inputs": {"layer": "matte"},
+                "settings": {"grow": 0.02, "soften": [[1001, 0.02], [1048, 0.05]]}}],
+     "output": {"folder": "out", "write": ["layer"], "window": "face", "pixels": "half"}}
+
+An input names an earlier step or one of the values every recipe has: ``plate``, ``track``, ``identity``.
+A setting is a value or a list of keys ``[[frame, value], ...]``: numbers are interpolated linearly, all
+else holds until the next key. Standard library only; relative paths are relative to the recipe's folder.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mien.declare import DeclarationError, Node, nearest, shipped
+
+VERSION = 1
+GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity"}
+"""What every recipe has before its first step, and of which type it is."""
+WRITES = ("layer", "host", "full", "movie", "stmap")
+SIZE_LIMIT = 64 * 2**20
+"""Bytes of the largest recipe that is read."""
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot run; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph or a take to put on."""
+
+    path: str
+    colorspace: str | None = None
+
+
+@dataclass(frozen=True)
+class IdentityChoice:
+    """Which identity a recipe puts on, and whose face and release that is."""
+
+    kind: str = "warp"
+    file: str | None = None
+    sources: tuple[Source, ...] = ()
+    likeness: str | None = None
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class PlateChoice:
+    """Which frames of which plate; ``part`` chooses a part or layer of a multi-layer file."""
+
+    path: str
+    first: int
+    last: int
+    colorspace: str | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node at work."""
+
+    name: str
+    node: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written where.
+
+    Attributes:
+        folder: Folder of all outputs.
+        write: Which of ``layer``, ``host``, ``full``, ``movie``, ``stmap``.
+        window: Data window of layers: ``face`` (the region) or ``full`` (the plate's window).
+        pixels: ``half`` or ``float`` for layers.
+        side_by_side: Movies show plate and result next to each other.
+        height: Movies are scaled to this height in pixels; None keeps the plate's.
+        codec: ``prores4444``, ``prores422``, ``dnxhr``, ``h264`` or ``h264-10``.
+    """
+
+    folder: str
+    write: tuple[str, ...] = ("layer",)
+    window: str = "face"
+    pixels: str = "half"
+    side_by_side: bool = False
+    height: int | None = None
+    codec: str = "h264"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a render."""
+
+    plate: PlateChoice
+    steps: tuple[Step, ...]
+    output: Output
+    identity: IdentityChoice
+    track: str
+    face: str | None = None
+    ocio: str | None = None
+
+    def step(self, name: str) -> Step:
+        """The step called ``name``."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise RecipeError(f"The recipe has no step {name!r}{nearest(name, [s.name for s in self.steps])}")
+
+    def upstream(self, name: str) -> tuple[Step, ...]:
+        """The steps that ``name`` depends on and itself, in running order."""
+        needed: set[str] = {name}
+        for step in reversed(self.steps):
+            if step.name in needed:
+                needed.update(step.inputs.values())
+        return tuple(step for step in self.steps if step.name in needed)
+
+
+CONVERT = (
+    Step("smooth_track", "smooth_track", {"track": "track"}),
+    Step("convert_face", "convert_face", {"plate": "plate", "face": "smooth_track", "identity": "identity"}),
+    Step("face_matte", "face_matte", {"layer": "convert_face", "face": "smooth_track"}),
+    Step("matte_edge", "matte_edge", {"layer": "face_matte"}),
+    Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate"}),
+    Step("match_color", "match_color", {"samples": "measure_color"}),
+    Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),
+)
+"""The chain that ``mien convert`` builds."""
+
+
+def check(recipe: Recipe) -> Recipe:
+    """The recipe with every default written out and every value of its declared kind.
+
+    Raises:
+        RecipeError: An unknown node, input or setting, a wrong type or range, a step used before it ran.
+    """
+    nodes = {node.id: node for node in shipped()}
+    flowing = dict(GIVEN)
+    steps = []
+    for step in recipe.steps:
+        if step.node not in nodes:
+            raise RecipeError(f"Step {step.name!r}: there is no node {step.node!r}{nearest(step.node, nodes)}")
+        if step.name in flowing:
+            raise RecipeError(f"Step {step.name!r} appears twice: give each step a name of its own.")
+        node = nodes[step.node]
+        _check_wiring(step, node, flowing)
+        steps.append(replace(step, settings=_check_settings(step, node)))
+        flowing[step.name] = node.output
+    if not steps or flowing[steps[-1].name] != "Layer":
+        raise RecipeError("The last step of a recipe must give a Layer: end with a node such as grade_face.")
+    for word in recipe.output.write:
+        if word not in WRITES:
+            raise RecipeError(f"Cannot write {word!r}{nearest(word, WRITES)}")
+    for name, allowed in {
+        "window": ("face", "full"),
+        "pixels": ("half", "float"),
+        "codec": ("prores4444", "prores422", "dnxhr", "h264", "h264-10"),
+    }.items():
+        if getattr(recipe.output, name) not in allowed:
+            raise RecipeError(f"Output {name} is {getattr(recipe.output, name)!r}: choose {' or '.join(allowed)}.")
+    if recipe.plate.last < recipe.plate.first:
+        raise RecipeError(f"The plate ends at {recipe.plate.last}, before it begins at {recipe.plate.first}.")
+    return replace(recipe, steps=tuple(steps))
+
+
+def at_frame(settings: Mapping[str, Any], frame: int) -> dict[str, Any]:
+    """Checked settings with keys evaluated at one frame."""
+    return {name: _value_at(value, frame) if _keyed(value) else value for name, value in settings.items()}
+
+
+def change(recipe: Recipe, assignments: Mapping[str, Any]) -> Recipe:
+    """The recipe with settings changed by ``STEP.PARAM`` (or ``NODE.PARAM``, for every step of that node).
+
+    Raises:
+        RecipeError: No such step or setting.
+    """
+    steps = list(recipe.steps)
+    for path, value in assignments.items():
+        target, _, name = path.partition(".")
+        rows = [i for i, s in enumerate(steps) if target in (s.name, s.node)]
+        if not name or not rows:
+            known = [f"{s.name}." for s in steps]
+            raise RecipeError(f"Cannot set {path!r}: write STEP.PARAM=VALUE{nearest(target + '.', known)}")
+        for row in rows:
+            steps[row] = replace(steps[row], settings={**steps[row].settings, name: value})
+    return replace(recipe, steps=tuple(steps))
+
+
+def digest(*parts: Any) -> str:
+    """Hash of plain data, independent of the order of its keys: 32 hexadecimal digits."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def write(recipe: Recipe) -> str:
+    """The recipe as its JSON document."""
+    plain = asdict(recipe)
+    steps = plain.pop("steps")
+    document = {"mien_recipe": VERSION, **plain, "steps": steps}
+    return json.dumps(document, indent=1, default=_plain) + "\n"
+
+
+def read(path: Path) -> Recipe:
+    """Read and check a recipe file; its relative paths become absolute.
+
+    Raises:
+        RecipeError: The file is missing, damaged, of another version, or cannot run.
+    """
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise RecipeError(f"{path} is larger than {SIZE_LIMIT >> 20} MB: this is no recipe.")
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"Cannot read the recipe {path}: {error}.") from error
+    if not isinstance(document, dict) or "mien_recipe" not in document:
+        raise RecipeError(f"{path} is no mien recipe: it has no 'mien_recipe' version.")
+    if document.pop("mien_recipe") != VERSION:
+        raise RecipeError(f"{path} was written by another version of mien: this one reads version {VERSION}.")
+    try:
+        recipe = _from_plain(document)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise RecipeError(f"{path} is damaged: {error}.") from error
+    return check(_absolute(recipe, path.parent.resolve()))
+
+
+def _from_plain(document: dict[str, Any]) -> Recipe:
+    identity = dict(document["identity"])
+    identity["sources"] = tuple(Source(**_mapping(s)) for s in identity.get("sources", ()))
+    output = dict(document["output"])
+    output["write"] = tuple(output.get("write", ("layer",)))
+    steps = tuple(Step(**_mapping(s)) for s in document["steps"])
+    for step in steps:
+        _mapping(step.inputs)
+        _mapping(step.settings)
+    recipe = Recipe(
+        **{
+            **document,
+            "plate": PlateChoice(**_mapping(document["plate"])),
+            "steps": steps,
+            "identity": IdentityChoice(**identity),
+            "output": Output(**output),
+        }
+    )
+    for text in (recipe.plate.path, recipe.track, recipe.output.folder, *(s.path for s in recipe.identity.sources)):
+        if not isinstance(text, str) or "\0" in text:
+            raise ValueError(f"{text!r} is no path")
+    for number in (recipe.plate.first, recipe.plate.last):
+        if not isinstance(number, int) or isinstance(number, bool) or abs(number) > 10**8:
+            raise ValueError(f"{number!r} is no frame number")
+    return recipe
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} should be an object with names")
+    return value
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    identity = recipe.identity
+    return replace(
+        recipe,
+        plate=replace(recipe.plate, path=str(folder / recipe.plate.path)),
+        track=str(folder / recipe.track),
+        ocio=recipe.ocio if recipe.ocio is None or "://" in recipe.ocio else str(folder / recipe.ocio),
+        output=replace(recipe.output, folder=str(folder / recipe.output.folder)),
+        identity=replace(
+            identity,
+            file=identity.file and str(folder / identity.file),
+            sources=tuple(replace(s, path=str(folder / s.path)) for s in identity.sources),
+        ),
+    )
+
+
+def _check_wiring(step: Step, node: Node, flowing: Mapping[str, str]) -> None:
+    ports = {port.name: port for port in node.inputs}
+    for name in step.inputs:
+        if name not in ports:
+            raise RecipeError(f"Step {step.name!r}: {node.id} has no input {name!r}{nearest(name, ports)}")
+    for port in node.inputs:
+        source = step.inputs.get(port.name)
+        if source is None:
+            raise RecipeError(f"Step {step.name!r}: nothing flows into {port.name!r}. Name a step that gives it.")
+        if source not in flowing:
+            raise RecipeError(f"Step {step.name!r}: {source!r} is not known yet{nearest(source, flowing)}")
+        if not _fits(flowing[source], port.type):
+            raise RecipeError(
+                f"Step {step.name!r}: {source!r} gives a {flowing[source]}, {port.name!r} takes a {port.type}."
+            )
+
+
+def _fits(given: str, wanted: str) -> bool:
+    """Whether a value of one type flows into a port of another: a shot's value is read at the frame,
+    and a frame's value is gathered over the shot."""
+    return given == wanted or wanted == f"Series[{given}]" or given == f"Series[{wanted}]" or (
+        (given, wanted) == ("FaceTrack", "Face")
+    )
+
+
+def _check_settings(step: Step, node: Node) -> dict[str, Any]:
+    try:
+        for name in step.settings:
+            node.param(name)
+        checked = {}
+        for param in node.params:
+            value = step.settings.get(param.name, param.default)
+            where = f"{step.name}.{param.name}"
+            if not _keyed(value):
+                checked[param.name] = param.check(value, where)
+                continue
+            if node.series:
+                raise DeclarationError(f"{where} is solved once per shot and cannot be keyed: give one value.")
+            checked[param.name] = _check_keys(value, param.check, where)
+        return checked
+    except DeclarationError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _check_keys(keys: Sequence[Any], check_value: Any, where: str) -> list[list[Any]]:
+    checked: list[list[Any]] = []
+    for key in keys:
+        if not isinstance(key, list | tuple) or len(key) != 2:
+            raise DeclarationError(f"{where}: {key!r} is no key. Write [[frame, value], ...].")
+        frame, value = key
+        if isinstance(frame, bool) or not isinstance(frame, int | float) or not math.isfinite(frame):
+            raise DeclarationError(f"{where}: {frame!r} is no frame number.")
+        checked.append([frame, check_value(value, f"{where} at {frame}")])
+    frames = [frame for frame, _ in checked]
+    if not checked or len(set(frames)) != len(frames):
+        raise DeclarationError(f"{where}: give at least one key, and one value for each frame.")
+    return sorted(checked, key=lambda key: key[0])
+
+
+def _keyed(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _value_at(keys: Sequence[Any], frame: int) -> Any:
+    before = [key for key in keys if key[0] <= frame]
+    after = [key for key in keys if key[0] > frame]
+    if not before:
+        return after[0][1]
+    (start, value) = before[-1]
+    if not after or isinstance(value, bool | str):
+        return value
+    (end, target) = after[0]
+    mixed = value + (target - value) * (frame - start) / (end - start)
+    return round(mixed) if isinstance(value, int) and isinstance(target, int) else mixed
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written into a recipe")
