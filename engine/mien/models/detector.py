@@ -1,0 +1,156 @@
+"""The built-in face detector: a small fully convolutional network without anchors.
+
+It looks for faces between about 10 and 190 pixels; ``mien.models.backends.builtin`` shows it the picture at
+several sizes, which covers everything from a distant face to one that fills the frame. Each cell of three
+grids (8, 16 and 32 pixels apart) says how sure it is of a face around it, where the face's four sides are and
+where its eyes, nose tip and mouth corners lie. After FCOS (arXiv 1904.01355), with the score trained to tell
+how well the box fits (generalized focal loss, arXiv 2006.04388).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+STRIDES = (8, 16, 32)
+WEIGHTS = Path(__file__).parent / "weights" / "detector.safetensors"
+
+
+class Cells(NamedTuple):
+    """What every cell of all grids says: (B, N) logits, (B, N, 4) boxes and (B, N, 5, 2) points, in pixels."""
+
+    logits: Tensor
+    boxes: Tensor
+    five: Tensor
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution, its normalization and a rectifier."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the input passes by."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = convolution(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Refine (B, C, H, W) features."""
+        return functional.relu(features + self.second(self.first(features)))
+
+
+class Detector(nn.Module):
+    """The network; call it with (B, 3, H, W) display-like RGB 0..1, H and W multiples of 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(convolution(3, 16, stride=2), convolution(16, 24, stride=2))
+        self.fine = nn.Sequential(convolution(24, 48, stride=2), Residual(48))
+        self.middle = nn.Sequential(convolution(48, 64, stride=2), Residual(64))
+        self.coarse = nn.Sequential(convolution(64, 96, stride=2), Residual(96), Residual(96))
+        self.lateral = nn.ModuleList(convolution(width, 48, 1) for width in (48, 64, 96))
+        self.head = nn.ModuleList(convolution(48, 48) for _ in STRIDES)
+        self.answer = nn.ModuleList(nn.Conv2d(48, 15, 1) for _ in STRIDES)
+        for layer in self.answer:
+            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+            # Faces are rare: begin by doubting every cell, or the first steps only unlearn false ones.
+            nn.init.constant_(layer.bias[:1], -4.0)
+
+    def forward(self, pictures: Tensor) -> Cells:
+        """What every cell sees."""
+        fine = self.fine(self.stem((pictures - 0.5) * 4))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        sides = [lateral(level) for lateral, level in zip(self.lateral, (fine, middle, coarse), strict=True)]
+        sides[1] = sides[1] + functional.interpolate(sides[2], scale_factor=2.0)
+        sides[0] = sides[0] + functional.interpolate(sides[1], scale_factor=2.0)
+        parts = []
+        for stride, side, head, answer in zip(STRIDES, sides, self.head, self.answer, strict=True):
+            grid = answer(head(side)).permute(0, 2, 3, 1)
+            parts.append(place(grid.float(), stride))
+        return Cells(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
+
+
+def centers(height: int, width: int, stride: int) -> Tensor:
+    """Positions (height * width, 2) of the middles of a grid's cells, in pixels."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return (torch.stack((x, y), -1).reshape(-1, 2) + 0.5) * stride
+
+
+def place(grid: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a grid's (B, H, W, 15) answers as logits, boxes and points in pixels."""
+    batch, height, width, _ = grid.shape
+    cells = grid.reshape(batch, height * width, 15)
+    middle = centers(height, width, stride).to(grid)
+    reach = torch.exp(cells[..., 1:5].clamp(-4, 4)) * (2 * stride)
+    boxes = torch.cat((middle - reach[..., :2], middle + reach[..., 2:]), -1)
+    five = middle[:, None] + cells[..., 5:].reshape(batch, -1, 5, 2) * (2 * stride)
+    return cells[..., 0], boxes, five
+
+
+def load(path: Path = WEIGHTS) -> Detector:
+    """The trained detector, ready to look: normalizations folded into the convolutions."""
+    detector = Detector()
+    detector.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return fold(detector.eval())
+
+
+def fold(detector: Detector) -> Detector:
+    """Fold every normalization of a detector in evaluation mode into the convolution before it, in place."""
+    for module in list(detector.modules()):
+        if isinstance(module, nn.Sequential) and len(module) >= 2 and isinstance(module[1], nn.BatchNorm2d):
+            assert isinstance(module[0], nn.Conv2d)
+            module[0] = fuse_conv_bn_eval(module[0], module[1])
+            module[1] = nn.Identity()
+    return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def overlap(one: Tensor, other: Tensor) -> Tensor:
+    """Intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4)."""
+    a, b = one[..., :, None, :], other[..., None, :, :]
+    sides = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    common = sides.clamp(min=0).prod(-1)
+    return common / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - common)
+
+
+def suppress(boxes: Tensor, scores: Tensor, most: float) -> Tensor:
+    """Indices, best first, of the boxes (N, 4) left when each drops lesser ones that overlap it more than ``most``.
+
+    A box that lies mostly inside a better one goes too: the same face seen at another size.
+    """
+    order = torch.argsort(scores, descending=True, stable=True)
+    ranked = boxes[order]
+    sides = torch.minimum(ranked[:, None, 2:], ranked[None, :, 2:]) - torch.maximum(
+        ranked[:, None, :2], ranked[None, :, :2]
+    )
+    area = (ranked[:, 2:] - ranked[:, :2]).prod(-1)
+    inside = sides.clamp(min=0).prod(-1) / torch.minimum(area[:, None], area[None])
+    clashes = (overlap(ranked, ranked) > most) | (inside > 0.8)
+    kept: list[int] = []
+    for row in range(len(ranked)):
+        if not bool(clashes[row, kept].any()):
+            kept.append(row)
+    return order[torch.tensor(kept, dtype=torch.long)]
+
+
+def shrink_factor(height: int, width: int, smallest: float, found: float, working: int = 640) -> float:
+    """How much to scale a picture so that its long side is ``working`` pixels, or as much more as it takes.
+
+    Faces ``smallest`` pixels wide must come out at least ``found`` wide, as long as the picture need not grow
+    for it. Small pictures grow to the working size, at most to double.
+    """
+    base = min(working / max(height, width), 2.0)
+    return max(base, min(found / max(smallest, 1.0), 1.0))
