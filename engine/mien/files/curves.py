@@ -1,0 +1,73 @@
+"""Curves on disk: one value per frame, as JSON that a person can read and compare.
+
+::
+
+    {"mien_curves": 1, "type": "Grade", "made_by": "...", "frames": {"1001": {"key": "...", "value": {...}}}}
+
+``key`` is the hash of everything that the value of that frame depends on.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from mien.files.whole import read_small, write_whole
+from mien.types import ColorSample, Grade, MienError
+
+VERSION = 1
+LIMIT = 1 << 30
+"""Bytes of the largest file of curves that is read."""
+TYPES: Mapping[str, type] = {"Grade": Grade, "ColorSample": ColorSample, "White": float}
+
+
+def write_curves(path: Path, kind: str, values: Mapping[int, tuple[str, Any]], made_by: str) -> None:
+    """Write one (key, value) per frame; a value of None says that the frame has no face.
+
+    Raises:
+        MienError: The folder cannot be written.
+    """
+    frames = {
+        str(frame): {"key": key, "value": asdict(value) if hasattr(value, "__dataclass_fields__") else value}
+        for frame, (key, value) in sorted(values.items())
+    }
+    lines = ",\n".join(f"  {json.dumps(frame)}: {json.dumps(entry)}" for frame, entry in frames.items())
+    head = json.dumps({"mien_curves": VERSION, "type": kind, "made_by": made_by})[1:-1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, f'{{{head}, "frames": {{\n{lines}\n}}}}\n'.encode())
+
+
+def read_curves(path: Path) -> tuple[str, dict[int, tuple[str, Any]]]:
+    """The type of the values, and (key, value) by frame.
+
+    Raises:
+        MienError: The file is missing, damaged or of another version.
+    """
+    content = read_small(path, LIMIT, "file of curves")
+    try:
+        document = json.loads(content)
+        if document["mien_curves"] != VERSION:
+            raise ValueError(f"it has version {document['mien_curves']!r}, this mien reads version {VERSION}")
+        kind = document["type"]
+        values = {
+            int(frame): (str(entry["key"]), _value(TYPES[kind], entry["value"]))
+            for frame, entry in document["frames"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise MienError(f"{path} is no whole file of curves: {error}. Delete it to have it solved again.") from error
+    return kind, values
+
+
+def _value(kind: type, plain: Any) -> Any:
+    if plain is None:
+        return None
+    if kind is float:
+        return float(plain)
+    return kind(**{field.name: _tuples(plain[field.name]) for field in fields(kind)})
+
+
+def _tuples(plain: Any) -> Any:
+    if isinstance(plain, list):
+        return tuple(_tuples(value) for value in plain)
+    return float(plain)
