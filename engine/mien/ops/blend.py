@@ -1,0 +1,21 @@
+"""Combining pictures."""
+
+import torch
+
+from mien.types import Image, Matte
+
+
+def over(front: Image, back: Image, matte: Matte) -> Image:
+    """Lay ``front`` on ``back``: ``back + matte * (front - back)``.
+
+    Where the matte is 0 the result is ``back`` bit for bit, where it is 1 it is ``front``, whatever lies
+    under either: inf and NaN of the one do not reach the other there.
+    """
+    if front.shape[-2:] != back.shape[-2:] or matte.shape[-2:] != back.shape[-2:]:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (front, back, matte))
+        raise ValueError(f"front, back and matte must cover the same region, not {shapes}")
+    mixed = back + matte * (front - back)
+    if not bool(torch.isfinite(mixed).all()):
+        # inf - inf is NaN: an infinite plate pixel under a soft edge stays infinite instead.
+        mixed = torch.where(torch.isfinite(mixed), mixed, matte * front + (1 - matte) * back)
+    return torch.where(matte >= 1, front, torch.where(matte > 0, mixed, back))
