@@ -194,8 +194,9 @@ def _type_name(annotation: Any) -> str:
     if typing.get_origin(annotation) is tuple:
         return f"{_type_name(notes[0])}s"
     if typing.get_origin(annotation) not in (None, typing.Annotated):
-        return f"{typing.get_origin(annotation).__name__}[{', '.join(map(_type_name, notes))}]"  # type: ignore[union-attr]
-    return next((n.name for n in notes if hasattr(n, "name")), None) or annotation.__name__
+        return f"{typing.get_origin(annotation).__name__}[{', '.join(map(_type_name, notes))}]"
+    named = [str(note.name) for note in notes if hasattr(note, "name")]
+    return named[0] if named else str(annotation.__name__)
 
 
 def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:

@@ -6,8 +6,7 @@ A recipe is one JSON document::
      "plate": {"path": "plate.%04d.exr", "first": 1001, "last": 1048, "colorspace": null, "part": null},
      "ocio": null,
      "track": "track.json", "face": "A",
-     "identity": {"kind": "warp", "sources": [{"path": "photo.jpg", "colorspace": null}],
-                  "likeness": "whose face", "release": "which contract"},
+     "identity": "performer.safetensors",
      "steps": [{"name": "edge", "node": "matte_edge", "inputs": {"layer": "matte"},
                 "settings": {"grow": 0.02, "soften": [[1001, 0.02], [1048, 0.05]]}}],
      "output": {"folder": "out", "write": ["layer"], "window": "face", "pixels": "half"}}
@@ -40,25 +39,6 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A photograph or a take to put on."""
-
-    path: str
-    colorspace: str | None = None
-
-
-@dataclass(frozen=True)
-class IdentityChoice:
-    """Which identity a recipe puts on, and whose face and release that is."""
-
-    kind: str = "warp"
-    file: str | None = None
-    sources: tuple[Source, ...] = ()
-    likeness: str | None = None
-    release: str | None = None
-
-
-@dataclass(frozen=True)
 class PlateChoice:
     """Which frames of which plate; ``part`` chooses a part or layer of a multi-layer file."""
 
@@ -85,6 +65,7 @@ class Output:
 
     Attributes:
         folder: Folder of all outputs.
+        name: What every file's name begins with.
         write: Which of ``layer``, ``host``, ``full``, ``movie``, ``stmap``.
         window: Data window of layers: ``face`` (the region) or ``full`` (the plate's window).
         pixels: ``half`` or ``float`` for layers.
@@ -94,6 +75,7 @@ class Output:
     """
 
     folder: str
+    name: str = "face"
     write: tuple[str, ...] = ("layer",)
     window: str = "face"
     pixels: str = "half"
@@ -109,7 +91,7 @@ class Recipe:
     plate: PlateChoice
     steps: tuple[Step, ...]
     output: Output
-    identity: IdentityChoice
+    identity: str
     track: str
     face: str | None = None
     ocio: str | None = None
@@ -238,8 +220,6 @@ def read(path: Path) -> Recipe:
 
 
 def _from_plain(document: dict[str, Any]) -> Recipe:
-    identity = dict(document["identity"])
-    identity["sources"] = tuple(Source(**_mapping(s)) for s in identity.get("sources", ()))
     output = dict(document["output"])
     output["write"] = tuple(output.get("write", ("layer",)))
     steps = tuple(Step(**_mapping(s)) for s in document["steps"])
@@ -251,11 +231,10 @@ def _from_plain(document: dict[str, Any]) -> Recipe:
             **document,
             "plate": PlateChoice(**_mapping(document["plate"])),
             "steps": steps,
-            "identity": IdentityChoice(**identity),
             "output": Output(**output),
         }
     )
-    for text in (recipe.plate.path, recipe.track, recipe.output.folder, *(s.path for s in recipe.identity.sources)):
+    for text in (recipe.plate.path, recipe.track, recipe.output.folder, recipe.identity):
         if not isinstance(text, str) or "\0" in text:
             raise ValueError(f"{text!r} is no path")
     for number in (recipe.plate.first, recipe.plate.last):
@@ -271,18 +250,13 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
-    identity = recipe.identity
     return replace(
         recipe,
         plate=replace(recipe.plate, path=str(folder / recipe.plate.path)),
         track=str(folder / recipe.track),
+        identity=str(folder / recipe.identity),
         ocio=recipe.ocio if recipe.ocio is None or "://" in recipe.ocio else str(folder / recipe.ocio),
         output=replace(recipe.output, folder=str(folder / recipe.output.folder)),
-        identity=replace(
-            identity,
-            file=identity.file and str(folder / identity.file),
-            sources=tuple(replace(s, path=str(folder / s.path)) for s in identity.sources),
-        ),
     )
 
 

@@ -1,0 +1,148 @@
+"""Telling people, logs and hosts how far a run is: the same events in three voices."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Stage = Literal["track", "solve", "render", "movie"]
+LOG_INTERVAL = 5.0
+"""Seconds between two lines of progress in a log."""
+
+
+@dataclass(frozen=True)
+class Advance:
+    """``done`` of ``total`` frames of a stage are over; ``frame`` is the latest, ``skipped`` if up to date."""
+
+    stage: Stage
+    done: int
+    total: int
+    frame: int
+    skipped: bool = False
+    event: Literal["progress"] = "progress"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame could not be done; ``message`` says why and what to do."""
+
+    stage: Stage
+    frame: int
+    message: str
+    event: Literal["failure"] = "failure"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth knowing."""
+
+    message: str
+    level: Literal["info", "warning"] = "info"
+    event: Literal["note"] = "note"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a command: what was written, and which frames failed."""
+
+    written: tuple[str, ...] = ()
+    done: int = 0
+    skipped: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+    event: Literal["outcome"] = "outcome"
+
+
+Event = Advance | Failure | Note | Outcome
+Tell = Callable[[Event], None]
+
+
+@contextmanager
+def teller(as_json: bool) -> Iterator[Tell]:
+    """How a command tells its events: JSON lines on stdout, a live bar on a terminal, plain lines in a log."""
+    if as_json:
+        yield lambda event: print(json.dumps(asdict(event)), flush=True)
+    elif sys.stderr.isatty():
+        with _bar() as tell:
+            yield tell
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bar() -> Iterator[Tell]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:7}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+        started: dict[str, float] = {}
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Advance):
+                if event.stage not in tasks:
+                    tasks[event.stage] = progress.add_task(event.stage, total=event.total, rate="")
+                    started[event.stage] = time.monotonic()
+                elapsed = time.monotonic() - started[event.stage]
+                rate = f"{event.done / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
+                progress.update(tasks[event.stage], completed=event.done, total=event.total, rate=rate)
+            else:
+                console.print(_words(event), highlight=False, markup=False, soft_wrap=True)
+
+        yield tell
+
+
+def _lines() -> Tell:
+    latest: dict[str, float] = {}
+    started: dict[str, float] = {}
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Advance):
+            now = time.monotonic()
+            first = started.setdefault(event.stage, now)
+            if event.done < event.total and now - latest.get(event.stage, -LOG_INTERVAL) < LOG_INTERVAL:
+                return
+            latest[event.stage] = now
+            elapsed = max(now - first, 1e-3)
+            left = elapsed / max(event.done, 1) * (event.total - event.done)
+            rate = f", {event.done / elapsed:.1f} frames/s, {left:.0f} s left" if elapsed > 1 else ""
+            print(f"{event.stage} {event.done}/{event.total}{rate}", file=sys.stderr, flush=True)
+        else:
+            print(_words(event), file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _words(event: Event) -> str:
+    if isinstance(event, Failure):
+        return f"{event.stage} failed in frame {event.frame}: {event.message}"
+    if isinstance(event, Note):
+        return f"Warning: {event.message}" if event.level == "warning" else event.message
+    if isinstance(event, Outcome):
+        lines = [f"{event.done} frames done" + (f", {event.skipped} were up to date" if event.skipped else "") + "."]
+        if event.failed:
+            lines.append(f"{len(event.failed)} failed: {ranges(event.failed)}")
+        lines += [f"  {path}" for path in event.written]
+        return "\n".join(lines)
+    return str(event)
+
+
+def ranges(frames: "dict[int, str] | tuple[int, ...] | list[int]") -> str:
+    """Frame numbers as people write them: ``1001-1004, 1010``."""
+    parts: list[list[int]] = []
+    for frame in sorted(frames):
+        if parts and frame == parts[-1][1] + 1:
+            parts[-1][1] = frame
+        else:
+            parts.append([frame, frame])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
