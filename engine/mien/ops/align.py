@@ -13,10 +13,11 @@ def umeyama(source: Points, target: Points, weight: torch.Tensor | None = None) 
     """
     if source.shape[-1] != target.shape[-1] or source.shape[-2] != target.shape[-2]:
         raise ValueError(f"points must match: {tuple(source.shape)} and {tuple(target.shape)}")
-    lead = torch.broadcast_shapes(source.shape[:-2], target.shape[:-2])
+    lead = torch.broadcast_tensors(source[..., 0, 0], target[..., 0, 0])[0].shape
     size = source.shape[-1]
     source, target = (p.double().expand(*lead, *p.shape[-2:]) for p in (source, target))
-    count = source.new_ones(source.shape[:-1]) if weight is None else weight.double().expand(source.shape[:-1])
+    count = source.new_ones(()) if weight is None else weight.double()
+    count = count.expand(source.shape[:-1])
     if bool((count < 0).any()) or bool((count.sum(-1) <= 0).any()):
         raise ValueError("weights must not be negative, and some must be above zero")
     share = (count / count.sum(-1, keepdim=True))[..., None]

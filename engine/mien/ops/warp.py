@@ -26,7 +26,7 @@ AT_ONCE = 1 << 19
 
 
 def positions(size: tuple[int, int], corner: tuple[int, int] = (0, 0), like: Tensor | None = None) -> Tensor:
-    """(height, width, 2) centers of the pixels of a picture of ``size`` (height, width) at ``corner`` (x, y)."""
+    """(height, width, 2) pixel centers of a picture of ``size`` (height, width) at ``corner`` (x, y)."""
     height, width = size
     device = None if like is None else like.device
     x = torch.arange(width, device=device, dtype=torch.float32) + (corner[0] + 0.5)
@@ -52,7 +52,7 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int]) -> Image:
     if matrix.shape[-2:] != (3, 3):
         raise ValueError(f"a (..., 3, 3) matrix is needed, not {tuple(matrix.shape)}")
     back = torch.linalg.inv(matrix.double())
-    lead = torch.broadcast_shapes(image.shape[:-3], matrix.shape[:-2])
+    lead = torch.broadcast_tensors(image[..., 0, 0, 0], matrix[..., 0, 0])[0].shape
     flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
     each = [
         _warp(one, inverse, size) for one, inverse in zip(flat, back.expand(*lead, 3, 3).reshape(-1, 3, 3))
@@ -69,7 +69,7 @@ def sample(image: Image, coordinates: Tensor) -> Image:
     _check(image)
     if coordinates.shape[-1] != 2 or coordinates.dim() < 3:
         raise ValueError(f"coordinates must be (..., h, w, 2), not {tuple(coordinates.shape)}")
-    lead = torch.broadcast_shapes(image.shape[:-3], coordinates.shape[:-3])
+    lead = torch.broadcast_tensors(image[..., 0, 0, 0], coordinates[..., 0, 0, 0])[0].shape
     size = (coordinates.shape[-3], coordinates.shape[-2])
     flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
     maps = coordinates.expand(*lead, *coordinates.shape[-3:]).reshape(-1, *coordinates.shape[-3:])
@@ -78,7 +78,7 @@ def sample(image: Image, coordinates: Tensor) -> Image:
 
 
 def inside(coordinates: Tensor, size: tuple[int, int]) -> Matte:
-    """How much of each result pixel at (..., h, w, 2) positions lies in a picture of ``size`` (height, width)."""
+    """How much of each pixel of an (..., h, w, 2) map lies in a picture of ``size`` (height, width)."""
     extent = coordinates.new_tensor([size[1], size[0]])
     reach = torch.stack(_stretch(coordinates), -1)
     near = (coordinates / reach + 0.5).clamp(0, 1)
@@ -143,7 +143,7 @@ def _sample(image: Tensor, coordinates: Tensor) -> Tensor:
 def _move(image: Tensor, x: int, y: int, size: tuple[int, int]) -> Tensor:
     """The part of a picture at a whole-pixel corner, its edge pixels repeated outside."""
     height, width = image.shape[-2:]
-    if 0 <= x and x + size[1] <= width and 0 <= y and y + size[0] <= height:
+    if x >= 0 and y >= 0 and x + size[1] <= width and y + size[0] <= height:
         return image[..., y : y + size[0], x : x + size[1]].clone()
     rows = torch.arange(y, y + size[0], device=image.device).clamp(0, height - 1)
     columns = torch.arange(x, x + size[1], device=image.device).clamp(0, width - 1)
@@ -190,7 +190,8 @@ def _resample(
         kind = (level * 64 + _radius(wide, level)) * 64 + _radius(tall, level)
         kinds = [int(kind)]
     coarsest = max(kinds) >> 12
-    margin = (2 * RADII[-1] + 2) << coarsest if coarsest else int(2 * max(float(wide.max()), float(tall.max()))) + 3
+    longest = max(float(wide.max()), float(tall.max()))
+    margin = (2 * RADII[-1] + 2) << coarsest if coarsest else int(2 * longest) + 3
     left, right = _span(u, width, margin, coarsest)
     top, bottom = _span(v, height, margin, coarsest)
     part = image[:, top:bottom, left:right].float()
