@@ -19,6 +19,9 @@ SCALE = 1.5
 LEVEL: dict[str, tuple[int, int, int]] = {"mesh": (33, 263, 152), "ibug68": (36, 45, 8)}
 """Outer corners of the eyes, left in picture first, and the chin, by landmark scheme."""
 
+FOREHEAD: dict[str, float] = {"mesh": 0.0, "ibug68": 0.3}
+"""Share of the points' height that the box reaches above them, for schemes that stop at the brows."""
+
 
 def level_angle(left_eye: Tensor, right_eye: Tensor, below: Tensor) -> Tensor:
     """Angle (...,) in radians that levels a face, from (..., 2) eye corners and a point below the nose.
@@ -41,6 +44,8 @@ def crop_from_points(points: Tensor, scheme: str) -> Tensor:
     angle = level_angle(flat[..., left, :], flat[..., right, :], flat[..., chin, :])
     level = turn(flat, -angle[..., None])
     low, high = level.amin(-2), level.amax(-2)
+    above = FOREHEAD[scheme] * (high[..., 1] - low[..., 1])
+    low = torch.stack((low[..., 0], low[..., 1] - above), -1)
     center = turn((low + high) / 2, angle)
     side = SCALE * (high - low).amax(-1)
     return torch.cat((center, side[..., None], angle[..., None]), -1)

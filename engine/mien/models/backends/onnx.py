@@ -85,14 +85,14 @@ class OnnxFinder:
 
 def facing(points: Tensor) -> Tensor:
     """How far each of (N, 468, 3) mesh points faces the viewer: (N, 468), 0 turned away to 1."""
-    corners = points[:, torch.as_tensor(mesh.TRIANGLES).long()]
+    triangles = mesh.TRIANGLES.to(points.device)
+    corners = points[:, triangles]
     normals = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
     summed = torch.zeros_like(points)
     for corner in range(3):
-        summed = summed.index_add(1, torch.as_tensor(mesh.TRIANGLES).long()[:, corner], normals)
-    toward = -functional.normalize(summed, dim=-1)[..., 2]
-    # Which way triangles wind is the mesh's affair; on a face most of the surface looks at the viewer.
-    return (toward * toward.sum(1, keepdim=True).sign() * 4).clamp(0, 1)
+        summed = summed.index_add(1, triangles[:, corner], normals)
+    # Triangles wind clockwise on the picture of a frontal face, where y points down.
+    return (functional.normalize(summed, dim=-1)[..., 2] * 4).clamp(0, 1)
 
 
 def load(weights: Path | None, device: str) -> OnnxFinder:

@@ -1,0 +1,283 @@
+"""Pictures with faces at known places, put together for training: people drawn or filmed, over anything.
+
+Everything here is NumPy and OpenCV on 8-bit display-like RGB; positions are in pixels from the outer corner of
+the first one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.floating[Any]]
+
+SIZE = 192
+"""Side of the training pictures in pixels."""
+MOST = 8
+"""Faces labeled in one picture at most."""
+FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))
+"""Mesh points whose means are the eyes, the nose tip and the mouth corners, left in picture first."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Faces in one picture: (N, 4) boxes, (N, 5, 2) points, and (N,) whether to learn from each or look away."""
+
+    boxes: Floats
+    five: Floats
+    learn: NDArray[np.bool_]
+
+    def moved(self, matrix: Floats) -> "Labels":
+        """The labels after a (2, 3) affine move of the picture; a turned box grows as a turned ellipse would."""
+        linear, shift = matrix[:, :2], matrix[:, 2]
+        middle = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2 @ linear.T + shift
+        half = (self.boxes[:, 2:] - self.boxes[:, :2]) / 2
+        half = np.sqrt(half**2 @ (linear**2).T)
+        return Labels(np.concatenate((middle - half, middle + half), 1), self.five @ linear.T + shift, self.learn)
+
+    def mirrored(self, width: float) -> "Labels":
+        """The labels in the mirrored picture, points named anew from the left."""
+        boxes = self.boxes[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1]) + np.array([width, 0, width, 0])
+        five = self.five[:, [1, 0, 2, 4, 3]] * np.array([-1, 1]) + np.array([width, 0])
+        return Labels(boxes, five, self.learn)
+
+
+NOBODY = Labels(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0, bool))
+
+
+def together(parts: list[Labels]) -> Labels:
+    """The labels of several lists as one."""
+    return Labels(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.five for part in parts]),
+        np.concatenate([part.learn for part in parts]),
+    )
+
+
+def clutter(random: Generator, size: int = SIZE) -> Picture:
+    """A picture of nothing: clouds of color, shapes, stripes and skin-colored blobs."""
+    picture = np.zeros((size, size, 3), np.float32)
+    base = random.uniform(0, 255, 3)
+    for octave in (2, 4, 8, 16, 48):
+        grain = random.normal(size=(octave, octave, 3 if random.random() < 0.5 else 1)).astype(np.float32)
+        picture += cv2.resize(grain, (size, size), interpolation=cv2.INTER_CUBIC).reshape(size, size, -1) * (
+            random.uniform(0, 90) / octave**0.5
+        )
+    picture += base
+    skin = np.array([200, 150, 120]) * random.uniform(0.3, 1.2)
+    for _ in range(int(random.integers(0, 14))):
+        color = skin + random.normal(size=3) * 12 if random.random() < 0.35 else random.uniform(0, 255, 3)
+        layer = picture.copy()
+        middle = random.uniform(0, size, 2)
+        extent = np.exp(random.uniform(math.log(4), math.log(size / 2), 2))
+        angle = random.uniform(0, 180)
+        kind = random.integers(0, 4)
+        if kind == 0:
+            axes = (int(extent[0]), int(extent[1]))
+            cv2.ellipse(layer, (int(middle[0]), int(middle[1])), axes, angle, 0, 360, color.tolist(), -1, cv2.LINE_AA)
+        elif kind == 1:
+            corners = cv2.boxPoints((middle.tolist(), (extent * 2).tolist(), angle)).astype(np.int32)
+            cv2.fillPoly(layer, [corners], color.tolist(), cv2.LINE_AA)
+        elif kind == 2:
+            thick = max(1, int(extent.min() / 3))
+            ends = (random.uniform(-0.2, 1.2, (random.integers(2, 6), 2)) * size).astype(np.int32)
+            cv2.polylines(layer, [ends], False, color.tolist(), thick, cv2.LINE_AA)
+        else:
+            corners = (middle + random.normal(size=(random.integers(3, 7), 2)) * extent).astype(np.int32)
+            cv2.fillPoly(layer, [corners], color.tolist(), cv2.LINE_AA)
+        if random.random() < 0.4:
+            layer = cv2.GaussianBlur(layer, (0, 0), random.uniform(0.5, 6))
+        picture = picture + (layer - picture) * random.uniform(0.5, 1)
+    if random.random() < 0.3:
+        wave = np.sin(np.arange(size) * random.uniform(0.1, 2) + random.uniform(0, 6)) * random.uniform(5, 60)
+        picture += wave[None, :, None] if random.random() < 0.5 else wave[:, None, None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def photographed(random: Generator, picture: Picture) -> Picture:
+    """The picture as another camera would have taken it: exposure, color, contrast, softness, noise, JPEG."""
+    scene = picture.astype(np.float32) / 255
+    if random.random() < 0.15:
+        scene = np.repeat(scene.mean(2, keepdims=True), 3, 2)
+    scene = scene ** math.exp(random.normal() * 0.35)
+    scene = scene * np.exp(random.normal(size=3) * 0.12).astype(np.float32)
+    scene = (scene - scene.mean()) * math.exp(random.normal() * 0.25) + scene.mean() + random.normal() * 0.08
+    if random.random() < 0.1:
+        scene = scene * random.uniform(0.08, 0.4)
+    if random.random() < 0.35:
+        scene = cv2.GaussianBlur(scene, (0, 0), random.uniform(0.3, 1.8))
+    if random.random() < 0.12:
+        length = int(random.integers(3, 10))
+        kernel = np.zeros((length, length), np.float32)
+        kernel[length // 2] = 1 / length
+        turned = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), random.uniform(0, 180), 1)
+        kernel = cv2.warpAffine(kernel, turned, (length, length))
+        scene = cv2.filter2D(scene, -1, kernel / max(float(kernel.sum()), 1e-6))
+    if random.random() < 0.6:
+        scene = scene + random.normal(size=scene.shape).astype(np.float32) * random.uniform(0, 0.05)
+    result = np.clip(scene * 255, 0, 255).astype(np.uint8)
+    if random.random() < 0.4:
+        _, packed = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 95))])
+        result = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return result
+
+
+@dataclass(frozen=True)
+class Sprites:
+    """People cut out: (N, S, S, 4) RGB and matte as bytes, and (N, 468, 2) mesh points in their pixels."""
+
+    pictures: Picture
+    points: Floats
+
+    def labels(self, row: int) -> Labels:
+        """The one face of a sprite."""
+        points = self.points[row]
+        box = np.concatenate((points.min(0), points.max(0)))[None]
+        five = np.stack([points[list(indices)].mean(0) for indices in FIVE])[None]
+        return Labels(box, five, np.ones(1, bool))
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Real frames with their labels."""
+
+    pictures: list[Picture]
+    labels: list[Labels]
+
+
+def face_size(labels: Labels) -> Floats:
+    """Root of the area of every box."""
+    return np.sqrt(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1))
+
+
+def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
+    """A random view into a random real frame, turned, scaled and sometimes mirrored; usually on a face."""
+    row = int(random.integers(len(frames.pictures)))
+    picture, labels = frames.pictures[row], frames.labels[row]
+    height, width = picture.shape[:2]
+    if random.random() < 0.5:
+        picture, labels = np.ascontiguousarray(picture[:, ::-1]), labels.mirrored(width)
+    if len(labels.boxes) and random.random() < 0.75:
+        which = int(random.integers(len(labels.boxes)))
+        target = math.exp(random.uniform(math.log(10), math.log(150)))
+        scale = target / face_size(labels)[which]
+        spread = 0.4 * SIZE / scale
+        aim = labels.boxes[which].reshape(2, 2).mean(0) + random.uniform(-spread, spread, 2)
+    else:
+        scale = math.exp(random.uniform(math.log(0.4), math.log(2.5)))
+        aim = random.uniform(0, 1, 2) * (width, height)
+    return view(random, picture, labels, scale, aim)
+
+
+def view(random: Generator, picture: Picture, labels: Labels, scale: float, aim: Floats) -> tuple[Picture, Labels]:
+    """A training picture around ``aim``, scaled and slightly turned; what lies beyond the frame is made up."""
+    angle = math.radians(random.normal() * 12)
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = np.column_stack((turn, SIZE / 2 - turn @ aim))
+    if scale < 0.7:
+        # Areas are averaged before shrinking, as in the looks at whole pictures.
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        index = matrix @ np.diag([picture.shape[1] / small.shape[1], picture.shape[0] / small.shape[0], 1.0])
+    else:
+        small, index = picture, matrix
+    border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(random.integers(2))]
+    cut = cv2.warpAffine(small, index, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(cut, np.uint8), labels.moved(matrix)
+
+
+def pasted(
+    random: Generator, picture: Picture, labels: Labels, sprites: Sprites, count: int
+) -> tuple[Picture, Labels]:
+    """``count`` people pasted over a picture, now and then with something held in front."""
+    scene = picture.astype(np.float32)
+    for _ in range(count):
+        row = int(random.integers(len(sprites.pictures)))
+        sprite, face = sprites.pictures[row], sprites.labels(row)
+        side = sprite.shape[0]
+        if random.random() < 0.5:
+            sprite, face = np.ascontiguousarray(sprite[:, ::-1]), face.mirrored(side)
+        most = 175 if count == 1 else 90
+        scale = math.exp(random.uniform(math.log(9), math.log(most))) / face_size(face)[0]
+        angle = math.radians(random.normal() * 14)
+        turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        place = random.uniform(-0.05, 1.05, 2) * SIZE if count > 1 else random.uniform(0.1, 0.9, 2) * SIZE
+        matrix = np.column_stack((turn, place - turn @ face.boxes[0].reshape(2, 2).mean(0)))
+        moved = face.moved(matrix)
+        if len(labels.boxes) and float(overlapping(moved.boxes, labels.boxes).max()) > 0.25:
+            continue
+        shrink = 2 ** max(0, math.floor(-math.log2(scale)))
+        small = cv2.resize(sprite, (side // shrink, side // shrink), interpolation=cv2.INTER_AREA)
+        index = matrix @ np.diag([shrink, shrink, 1.0])
+        layer = cv2.warpAffine(small.astype(np.float32), index, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+        scene = scene + (layer[..., :3] - scene) * (layer[..., 3:] / 255)
+        if random.random() < 0.25:
+            scene, moved = held_in_front(random, scene, moved)
+        labels = together([labels, moved])
+    return np.clip(scene, 0, 255).astype(np.uint8), labels
+
+
+def overlapping(one: Floats, other: Floats) -> Floats:
+    """Share of the smaller of boxes (N, 4) and (M, 4) that both cover, as (N, M)."""
+    sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
+    area = np.minimum(
+        np.prod(one[:, 2:] - one[:, :2], 1)[:, None], np.prod(other[:, 2:] - other[:, :2], 1)[None]
+    )
+    return np.asarray(np.prod(np.clip(sides, 0, None), 2) / area)
+
+
+def held_in_front(random: Generator, scene: Floats, face: Labels) -> tuple[Floats, Labels]:
+    """An arm, a hand-sized blob or a board over part of one face; a face mostly covered is not learned from."""
+    size = face_size(face)[0]
+    middle = face.boxes[0].reshape(2, 2).mean(0)
+    tone = np.array([200, 150, 120]) * random.uniform(0.3, 1.2)
+    color = (tone if random.random() < 0.5 else random.uniform(0, 255, 3)).tolist()
+    cover = np.zeros(scene.shape[:2], np.float32)
+    start = middle + random.normal(size=2) * size * 0.35
+    if random.random() < 0.6:
+        end = start + random.normal(size=2) * size * 2
+        thick = max(1, int(size * random.uniform(0.1, 0.4)))
+        cv2.line(cover, start.astype(int).tolist(), end.astype(int).tolist(), 1.0, thick, cv2.LINE_AA)
+    else:
+        extent = size * random.uniform(0.1, 0.45, 2)
+        box = cv2.boxPoints((start.tolist(), (extent * 2).tolist(), random.uniform(0, 180)))
+        cv2.fillPoly(cover, [box.astype(np.int32)], 1.0, cv2.LINE_AA)
+    texture = np.array(color) + cv2.GaussianBlur(random.normal(size=scene.shape), (0, 0), 3) * 60
+    x0, y0, x1, y1 = np.clip(face.boxes[0], 0, SIZE).astype(int)
+    hidden = float(cover[y0:y1, x0:x1].mean()) if x1 > x0 and y1 > y0 else 1.0
+    scene = scene + (texture - scene) * cover[..., None]
+    return scene, Labels(face.boxes, face.five, face.learn & (hidden < 0.5))
+
+
+def scene(random: Generator, sprites: Sprites | None, frames: Frames | None, empty: list[Picture]) -> tuple[Picture, Labels]:
+    """One training picture: a real frame, an empty photograph or clutter, people pasted on it, and a camera."""
+    draw = random.random()
+    if frames is not None and draw < 0.4:
+        picture, labels = framed(random, frames)
+        count = int(random.random() < 0.25)
+    else:
+        labels = NOBODY
+        if empty and draw < 0.6:
+            photograph = empty[int(random.integers(len(empty)))]
+            aim = random.uniform(0, 1, 2) * photograph.shape[1::-1]
+            picture, _ = view(random, photograph, NOBODY, math.exp(random.uniform(-1, 0.7)), aim)
+        else:
+            picture = clutter(random)
+        count = int(random.choice((0, 1, 2, 4, MOST), p=(0.12, 0.43, 0.2, 0.15, 0.1)))
+    if sprites is not None and count:
+        picture, labels = pasted(random, picture, labels, sprites, count)
+    return photographed(random, picture), in_frame(labels)
+
+
+def in_frame(labels: Labels) -> Labels:
+    """Only the faces that reach into the picture; those mostly outside or too small to learn from are looked away from."""
+    sides = np.clip(labels.boxes, 0, SIZE)
+    seen = np.prod(sides[:, 2:] - sides[:, :2], 1) / np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)
+    size = face_size(labels)
+    learn = labels.learn & (seen > 0.4) & (size > 8)
+    kept = np.flatnonzero(seen > 0.03)[:MOST]
+    return Labels(labels.boxes[kept], labels.five[kept], learn[kept])
