@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from mien.files.region import Region
@@ -30,7 +31,10 @@ _MOST_FRAMES = 1 << 23
 # Decoding on is cheaper than going back to a key frame when the wanted frame is this near.
 _NEAR = 24
 _KEPT = 3
-_PLANAR = re.compile(r"(yuvj?|yuva)(4\d\d)p(\d*)(le)?|(gbrp|gbrap)(f?)(\d*)(le)?|gray(f?)(\d*)(le)?")
+_PLANAR = re.compile(r"(?P<kind>yuvj|yuva|yuv|gbrp|gbrap|gray)(?P<chroma>4\d\dp)?(?P<float>f)?(?P<depth>\d*)(le)?")
+_SUBSAMPLING = {"444p": (1, 1), "440p": (1, 2), "422p": (2, 1), "420p": (2, 2), "411p": (4, 1), "410p": (4, 4)}
+# Codecs that put chroma in the middle of its pixels.
+_CENTERED = frozenset(("mpeg1video", "mjpeg"))
 # The same samples, laid out in planes.
 _UNPACKED = {
     "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "nv42": "yuv444p",
@@ -44,8 +48,9 @@ _UNPACKED = {
     "rgba64le": "gbrap16le", "rgba64be": "gbrap16le", "bgra64le": "gbrap16le",
     "ya8": "gray", "ya16le": "gray16le", "monow": "gray", "monob": "gray",
 }  # fmt: skip
-_MATRIX = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+_MATRIX = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
 _MATRIX_NAME = {8: "YCgCo", 10: "BT.2020 constant luminance", 14: "ICtCp"}
+_SWSCALE = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
 _LIMITED, _FULL = 1, 2
 # Playlists, slide shows and text that FFmpeg would also open could lead anywhere.
 _OPTIONS = {
@@ -143,7 +148,7 @@ class Movie:
         Raises:
             MienError: The frame is damaged or missing.
         """
-        return self._drawn(index, region, lambda frame, inside: _rgb(self.path, frame, inside))
+        return self._drawn(index, region, self._rgb)
 
     def alpha(self, index: int, region: Region) -> NDArray[np.float32]:
         """(height, width, 1) alpha of a region of a frame; 1 inside the picture of a movie without.
@@ -162,26 +167,28 @@ class Movie:
             MienError: The frame is damaged or missing.
         """
         frame = self._frame(index)
-        coding, full = _coding(self.path, frame)
-        width, height = frame.width, frame.height
-        aspect = self.facts.aspect
-        if abs(aspect - 1.0) > 1e-3:
-            if self._turned in (90, 270):
-                height = max(1, round(height * aspect))
-            else:
-                width = max(1, round(width * aspect))
-        matrix = {"bt709": 1, "bt601": 5, "bt2020": 9, "fcc": 4, "smpte240m": 7}.get(coding.matrix)
+        coding = _coding(self.path, frame, self.facts.codec)
+        width, height, aspect = frame.width, frame.height, self.facts.aspect
+        if self._turned in (90, 270):
+            height = max(1, round(height * aspect))
+        else:
+            width = max(1, round(width * aspect))
+        matrix = _SWSCALE.get(coding.matrix)
         small = frame.reformat(
             width=width,
             height=height,
             format="rgb24",
             src_colorspace=matrix,
             dst_colorspace=matrix,
-            src_color_range=_FULL if full else _LIMITED,
+            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+            src_color_range=_FULL if coding.full else _LIMITED,
             dst_color_range=_FULL,
             threads=1,
         )
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), self._turned // 90))
+
+    def _rgb(self, frame: Any, region: Region) -> NDArray[np.float32]:
+        return to_rgb(_planes(_planar(frame)), _coding(self.path, frame, self.facts.codec), region)
 
     def _drawn(self, index: int, region: Region, draw: Any) -> NDArray[np.float32]:
         frame = self._frame(index)
@@ -399,54 +406,37 @@ def _rate(stream: Any, shown: list[int]) -> tuple[Fraction, bool]:
     return nearest_rate(float(mean)), True
 
 
-def _coding(path: Path, frame: Any) -> tuple[Coding, bool]:
-    layout = frame.format
-    width, height = frame.width, frame.height
-    components = layout.components
-    chroma = next((part for part in components if part.is_chroma), None)
-    across = down = 1
-    if chroma is not None:
-        across, down = (
-            max(1, round(width / max(1, chroma.width))),
-            max(1, round(height / max(1, chroma.height))),
-        )
-        if width < 4 or height < 4:
-            wide = _PLANAR.fullmatch(_UNPACKED.get(layout.name, layout.name))
-            code = wide[2] if wide and wide[2] else "444"
-            across, down = {"420": (2, 2), "422": (2, 1), "440": (1, 2), "411": (4, 1), "410": (4, 4)}.get(code, (1, 1))
-    color = layout.is_rgb or layout.has_palette
-    gray = chroma is None and not color
-    if color or layout.name.startswith("gbr"):
-        matrix = "rgb"
-    elif gray:
-        matrix = "gray"
-    else:
-        code = int(frame.colorspace)
-        if code in _MATRIX_NAME:
-            raise MienError(f"{path} codes color as {_MATRIX_NAME[code]}, which is not read. Convert it to BT.709.")
-        matrix = _MATRIX.get(code, "bt709" if height >= 720 else "bt601")
-        if matrix == "rgb":
-            matrix = "bt709" if height >= 720 else "bt601"
+def _coding(path: Path, frame: Any, codec: str) -> Coding:
+    """What the samples of a frame mean, once they lie in planes."""
+    name = _UNPACKED.get(frame.format.name, frame.format.name)
+    layout = _PLANAR.fullmatch(name)
+    bits = int((layout["depth"] if layout else "") or 8)
+    floats = bool(layout and layout["float"])
     tagged = int(frame.color_range)
-    full = tagged == _FULL or layout.name.startswith("yuvj")
-    if not tagged and (matrix in ("rgb", "gray")):
-        full = True
-    floats = "f32" in layout.name or "f16" in layout.name
-    bits = 0 if floats else max(part.bits for part in components)
-    return Coding(matrix, bits, full, (across, down), centered=layout.name.startswith("yuvj")), full
+    if layout is None or layout["kind"] in ("gbrp", "gbrap", "gray"):
+        matrix = "gray" if layout and layout["kind"] == "gray" else "rgb"
+        return Coding(matrix, 0 if floats else bits if layout else 16, full=tagged != _LIMITED)
+    code = int(frame.colorspace)
+    if code in _MATRIX_NAME:
+        raise MienError(f"{path} codes color as {_MATRIX_NAME[code]}, which is not read. Convert it to BT.709.")
+    return Coding(
+        _MATRIX.get(code, "bt709" if frame.height >= 720 else "bt601"),
+        bits,
+        full=tagged == _FULL or layout["kind"] == "yuvj",
+        subsampling=_SUBSAMPLING[layout["chroma"]],
+        centered=codec in _CENTERED,
+    )
 
 
 def _planar(frame: Any) -> Any:
     name = frame.format.name
     if _PLANAR.fullmatch(name):
         return frame
-    if name in _UNPACKED:
-        return frame.reformat(format=_UNPACKED[name], threads=1)
-    if name.endswith("be") and _PLANAR.fullmatch(name[:-2] + "le"):
-        return frame.reformat(format=name[:-2] + "le", threads=1)
-    return frame.reformat(
-        format="gbrap16le" if any(c.is_alpha for c in frame.format.components) else "gbrp16le", threads=1
-    )
+    wanted = _UNPACKED.get(name)
+    if wanted is None and name.endswith("be") and _PLANAR.fullmatch(name[:-2] + "le"):
+        wanted = name[:-2] + "le"
+    alpha = any(component.is_alpha for component in frame.format.components)
+    return frame.reformat(format=wanted or ("gbrap16le" if alpha else "gbrp16le"), threads=1)
 
 
 def _planes(frame: Any) -> list[Plane]:
@@ -457,12 +447,6 @@ def _planes(frame: Any) -> list[Plane]:
         values = np.frombuffer(plane, kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
         planes.append(values[: plane.height, : plane.width])
     return planes
-
-
-def _rgb(path: Path, frame: Any, region: Region) -> NDArray[np.float32]:
-    planar = _planar(frame)
-    coding, _ = _coding(path, planar)
-    return to_rgb(_planes(planar), coding, region)
 
 
 def _alpha(frame: Any, region: Region) -> NDArray[np.float32]:
