@@ -1,0 +1,336 @@
+"""The ``warp`` identity: photographs, or another take, carried onto a face along its landmark mesh.
+
+Nothing is trained. Every plate pixel finds its place on the plate's mesh and from there its place in the
+photograph, which is resampled once. The map is smooth (no facets), follows both eyes and the mouth, and
+fades where the photograph has nothing to show: skin turned away from its camera, the inside of a mouth that
+was closed, what lies past its edge.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mien import mesh
+from mien.ops import mesh_warp
+from mien.ops.warp import positions, sample
+from mien.types import Face, Image, Layer, MienError, Plate, Points
+
+CELLS = 160
+"""Lattice cells across the face: finer than the mesh, so that a landmark's pull is kept."""
+BLUR = 1.0
+"""Cells of smoothing that hide the mesh's facets."""
+MARGIN = 0.18
+"""Face widths shown past the outline of the face, so that soft and grown edges have pixels."""
+RING = 0.12
+"""How far the mesh is continued past its outline, as a share of the distance from the face's center."""
+OUTLINE = 3.0
+"""Cells over which the matte ends, outward from the outline."""
+POSE_SPREAD = 9.0
+"""Degrees of turn over which one photograph hands over to the next."""
+
+
+@dataclass(frozen=True)
+class WarpSource:
+    """A photograph of the performer and where the face is in it.
+
+    Attributes:
+        image: (3, H, W) scene-linear, working space, cropped around the face.
+        points: (468, 3) mesh landmarks in pixels of ``image``.
+        facing: (468,) how squarely the camera saw each point, 0 at the horizon to 1, 0 where hidden.
+        aspect: Pixel aspect of the photograph.
+    """
+
+    image: Image
+    points: Points
+    facing: Tensor
+    aspect: float = 1.0
+
+
+def warp_source(
+    image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0
+) -> WarpSource:
+    """Prepare a photograph: keep what surrounds the face, and find what its camera saw.
+
+    Args:
+        image: (3, H, W) scene-linear, working space.
+        points: (468, 3) mesh landmarks in its pixels.
+        weight: (468,) trust in each point; points below 0.3 count as hidden.
+        aspect: Pixel aspect of the photograph.
+    """
+    if image.ndim != 3 or image.shape[0] != 3 or points.shape != (mesh.POINTS, 3):
+        raise ValueError(
+            f"expected (3, H, W) and (468, 3), got {tuple(image.shape)} and {tuple(points.shape)}"
+        )
+    points = points.to(image)
+    low, high = points[:, :2].amin(0), points[:, :2].amax(0)
+    reach = 0.5 * (high - low)
+    extent = points.new_tensor([image.shape[2], image.shape[1]])
+    corner = (low - reach).floor().clamp(min=0)
+    end = torch.minimum((high + reach).ceil(), extent)
+    if not bool((end - corner >= 2).all()):
+        raise MienError("The face lies outside the source picture. Choose a picture that shows the face.")
+    (left, top), (right, bottom) = corner.long().tolist(), end.long().tolist()
+    offset = points.new_tensor([left, top, 0.0])
+    square = points * points.new_tensor([aspect, 1.0, 1.0])
+    seen = _unoccluded(square)
+    trust = points.new_ones(mesh.POINTS) if weight is None else mesh_warp.ramp(weight.to(points), 0.0, 0.3)
+    facing = _facing(square).clamp(min=0) * mesh_warp.spread(seen * trust, mesh.TRIANGLES.to(points.device))
+    return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
+
+
+def _facing(square: Points) -> Tensor:
+    triangles = mesh.TRIANGLES.to(square.device)
+    return mesh_warp.spread(-mesh_warp.normals(square, triangles)[:, 2], triangles)
+
+
+def _unoccluded(square: Points) -> Tensor:
+    """(468,) 1 where no nearer part of the face lies in front of a point, else 0."""
+    low, high = square[:, :2].amin(0), square[:, :2].amax(0)
+    step = (high - low).amax().clamp(min=1e-6) / CELLS
+    place = torch.cat([(square[:, :2] - low) / step + 1, square[:, 2:] / step], 1)
+    size = CELLS + 3
+    triangles = mesh.TRIANGLES.to(square.device)
+    index, barycentric = mesh_warp.rasterize(place, triangles, (size, size))
+    depth = mesh_warp.interpolate(index, barycentric, place[triangles][..., 2:])[0]
+    x, y = place[:, 0].long().clamp(0, size - 1), place[:, 1].long().clamp(0, size - 1)
+    covered = index[y, x] >= 0
+    return (~(covered & (depth[y, x] < place[:, 2] - 0.04 * CELLS))).to(square)
+
+
+@dataclass(frozen=True)
+class WarpIdentity:
+    """Photographs of one performer, the best for each pose chosen or blended point by point."""
+
+    sources: tuple[WarpSource, ...]
+    digest: str
+
+    def __call__(self, plate: Plate, face: Face) -> Layer:
+        """Draw the performer as the given face; the matte is 1 where the photographs know what to show.
+
+        Outside the surroundings of the face the layer shows the plate. Values are the photographs' own.
+        """
+        return _draw(self.sources, plate, face)
+
+
+def warp_identity(sources: Sequence[WarpSource]) -> WarpIdentity:
+    """An identity from one or more photographs of the same person."""
+    if not sources:
+        raise MienError(
+            "A warp identity needs at least one picture of the performer. Give one with --source."
+        )
+    digest = hashlib.sha256(b"mien warp 1")
+    for source in sources:
+        digest.update(repr((tuple(source.image.shape), source.aspect)).encode())
+        for tensor in (source.image, source.points, source.facing):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return WarpIdentity(tuple(sources), digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class WarpTake:
+    """Another take of the performer: its frame n goes onto plate frame n.
+
+    Attributes:
+        source: What the take shows in a frame, or None where it has no face.
+        digest: Hash of the take's footage and track.
+        offset: Added to the plate's frame number to find the take's.
+    """
+
+    source: Callable[[int], WarpSource | None]
+    digest: str
+    offset: int = 0
+
+    def at(self, frame: int) -> WarpIdentity | None:
+        """The identity to put on in one plate frame; None where the take shows no face."""
+        source = self.source(frame + self.offset)
+        return None if source is None else WarpIdentity((source,), f"{self.digest}:{frame + self.offset}")
+
+
+def _ring(points: Points) -> Points:
+    """Points continued by a ring past the outline, the same combination of points in every mesh."""
+    oval = points[mesh.OVAL]
+    return torch.cat([points, oval + RING * (oval - oval.mean(0))])
+
+
+def _ring_triangles() -> Tensor:
+    count = len(mesh.OVAL)
+    inner = torch.tensor(mesh.OVAL)
+    outer = torch.arange(mesh.POINTS, mesh.POINTS + count)
+    near, far = inner.roll(-1), outer.roll(-1)
+    return torch.cat([torch.stack([outer, far, near], 1), torch.stack([outer, near, inner], 1)])
+
+
+_EYES = slice(len(mesh.SKIN_TRIANGLES), len(mesh.SKIN_TRIANGLES) + len(mesh.EYE_TRIANGLES))
+_ALL = torch.cat([mesh.TRIANGLES, _ring_triangles()])
+
+
+def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
+    image = plate.image
+    height, width = image.shape[-2:]
+    if face.scheme != "mesh" or face.points.shape != (mesh.POINTS, 3):
+        raise ValueError(f"expected a face of 468 mesh points, got {face.scheme} {tuple(face.points.shape)}")
+    points = face.points.to(image) - image.new_tensor([*plate.corner, 0.0])
+    margin = MARGIN * face.width
+    low, high = points[:, :2].amin(0) - margin, points[:, :2].amax(0) + margin
+    step = max(1.0, face.width / CELLS, float((high - low).amax()) / (4 * CELLS))
+    left, top = (max(0, int(v)) for v in low.floor().tolist())
+    right, bottom = (min(n, int(v)) for n, v in zip((width, height), high.ceil().tolist()))
+    matte = torch.zeros_like(image[..., :1, :, :])
+    if right <= left or bottom <= top:
+        return Layer(image, matte, plate.corner, face.width, {"identity": matte})
+
+    origin = low - 2 * step
+    columns, rows = (int(n) for n in ((high - low) / step + 5).ceil().tolist())
+    lattice = _lattice(sources, points, face, origin, step, (rows, columns))
+    start = (float(origin[0]) - left, float(origin[1]) - top)
+    size = (bottom - top, right - left)
+    dense = mesh_warp.spline(lattice.values, start, step, size)
+
+    here = image[..., top:bottom, left:right]
+    position = positions(size, (left, top), image)
+    edge = torch.minimum(position - low, high - position).amin(-1)
+    shown = mesh_warp.ramp(edge, 0.0, 0.3 * margin)
+    drawn = torch.zeros_like(here)
+    count = len(sources)
+    share = dense[2 * count : 3 * count].clamp(min=0)
+    share = share / share.sum(0).clamp(min=1e-6)
+    inside, present = torch.zeros_like(shown), torch.zeros_like(shown)
+    for k, source in enumerate(sources):
+        if float(share[k].amax()) < 1 / 512:
+            continue
+        matrix = lattice.affine[k]
+        coordinates = position @ matrix[:, :2].T + matrix[:, 2] + dense[2 * k : 2 * k + 2].movedim(0, -1)
+        drawn = drawn + share[k] * sample(source.image, coordinates)
+        extent = coordinates.new_tensor([source.image.shape[2], source.image.shape[1]])
+        past = torch.minimum(coordinates, extent - coordinates).amin(-1)
+        soft = 0.02 * float(source.points[:, 0].amax() - source.points[:, 0].amin())
+        inside = inside + share[k] * mesh_warp.ramp(past, 0.0, soft)
+        present = present + share[k] * mesh_warp.ramp(past, -soft, 0.0)
+    shown = shown * present
+    mixed = torch.where(shown > 0, here + shown * (drawn - here), here)
+    result = image.clone()
+    result[..., top:bottom, left:right] = torch.where(shown >= 1 - 1e-5, drawn, mixed)
+    valid = dense[-1].clamp(0, 1) * inside
+    matte[..., 0, top:bottom, left:right] = torch.where(valid > 1 - 1e-4, 1.0, valid)
+    return Layer(result, matte, plate.corner, face.width, {"identity": matte})
+
+
+@dataclass(frozen=True)
+class _Lattice:
+    """Where the face's surroundings lie in each source.
+
+    Attributes:
+        values: (3K + 1, h, w): what each source's affine map leaves over (x, y), then each source's share,
+            then the matte.
+        affine: Per source a (2, 3) matrix from region pixels to its pixels.
+    """
+
+    values: Tensor
+    affine: list[Tensor]
+
+
+def _lattice(
+    sources: tuple[WarpSource, ...],
+    points: Points,
+    face: Face,
+    origin: Tensor,
+    step: float,
+    size: tuple[int, int],
+) -> _Lattice:
+    square = points * points.new_tensor([face.aspect, 1.0, 1.0])
+    facing = _facing(square)
+    triangles = _ALL.to(points.device)
+    extended = _ring(points)
+    place = torch.cat([(extended[:, :2] - origin) / step, extended[:, 2:] / step], 1)
+    oval = torch.tensor(mesh.OVAL, device=points.device)
+
+    turned = [_pose_share(source, square) for source in sources]
+    affines, leftovers, known = [], [], []
+    for source in sources:
+        fit = (source.facing * facing.clamp(min=0) + 1e-3) * face.weight.to(points).clamp(min=0.05)
+        matrix = mesh_warp.affine(points[:, :2], source.points[:, :2], fit)
+        target = _ring(source.points)[:, :2][triangles]
+        target[_EYES] = _eye_targets(points, source.points, matrix)
+        leftovers.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
+        affines.append(matrix)
+        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.25, 0.6))
+    knowledge = torch.stack(known)
+    choice = torch.stack(turned)[:, None] * (knowledge + 1e-4)
+    choice = choice / choice.sum(0)
+    matte = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
+    matte, choice = torch.cat([matte, matte[oval]]), torch.cat([choice, choice[:, oval]], 1)
+    values = torch.cat([*leftovers, choice.T[triangles], matte[triangles][..., None]], -1)
+
+    index, barycentric = mesh_warp.rasterize(place, triangles, size)
+    drawn = mesh_warp.interpolate(index, barycentric, values)
+    drawn = mesh_warp.blur(mesh_warp.fill(drawn, (index >= 0)[None].to(drawn)), BLUR)
+    covered = ((index >= 0) & (index < len(mesh.TRIANGLES)))[None].to(drawn)
+    outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)
+    weight = torch.stack(turned) / torch.stack(turned).sum()
+    keep = _missing_openings(sources, weight, points, place, affines, size)
+    return _Lattice(torch.cat([drawn[:-1], drawn[-1:] * outline * (1 - keep)]), affines)
+
+
+def _pose_share(source: WarpSource, square: Points) -> Tensor:
+    """How well a photograph's view of the head fits the plate's; roll does not count."""
+    there = mesh.pose_of(source.points * source.points.new_tensor([source.aspect, 1.0, 1.0])).rotation[2]
+    here = mesh.pose_of(square).rotation[2]
+    angle = torch.rad2deg(torch.arccos((there * here).sum().clamp(-1, 1)))
+    return torch.exp(-0.5 * (angle / POSE_SPREAD) ** 2) + 1e-12
+
+
+def _eye_targets(points: Points, source: Points, matrix: Tensor) -> Tensor:
+    """(E, 3, 2) places in the source for the corners of the triangles between the lids.
+
+    The eyeball does not squash when the lids move: it keeps its shape and the lids slide over it, unless the
+    plate's lids are further apart than the source's, which hold no more eye to show.
+    """
+    place = source[:, :2].clone()
+    for rim in (mesh.RIGHT_EYE, mesh.LEFT_EYE):
+        here, there = points[rim, :2], source[rim, :2]
+        axis, goal = here[8] - here[0], there[8] - there[0]
+        linear = matrix[:, :2]
+        linear = linear + torch.outer(goal - linear @ axis, axis) / axis.square().sum().clamp(min=1e-6)
+        free = (here - (here[8] + here[0]) / 2) @ linear.T
+        lids = there - (there[8] + there[0]) / 2
+        across = torch.stack([-goal[1], goal[0]]) / goal.norm().clamp(min=1e-6)
+        rise, limit = free @ across, lids @ across
+        within = torch.where(rise * limit > 0, rise.abs().minimum(limit.abs()) * torch.sign(rise), 0 * rise)
+        place[rim] = there + (within - limit)[:, None] * across
+    return place[mesh.EYE_TRIANGLES.to(points.device)]
+
+
+def _missing_openings(
+    sources: tuple[WarpSource, ...],
+    weight: Tensor,
+    points: Points,
+    place: Points,
+    affines: list[Tensor],
+    size: tuple[int, int],
+) -> Tensor:
+    """(1, h, w) where the plate shows through: inside a mouth or eye open here and closed in the source."""
+    total = place.new_zeros(1, *size)
+    for rim, low, high, least in (
+        (mesh.LIPS_INNER, 0.35, 0.75, 0.03),
+        (mesh.RIGHT_EYE, 0.2, 0.45, 0.06),
+        (mesh.LEFT_EYE, 0.2, 0.45, 0.06),
+    ):
+        here = points[rim, :2]
+        area = _area(here)
+        share = torch.stack(
+            [_area(s.points[rim, :2]) / torch.linalg.det(m[:, :2]).abs() for s, m in zip(sources, affines)]
+        ) / area.clamp(min=1e-6)
+        lack = 1 - (weight * mesh_warp.ramp(share, low, high)).sum()
+        span = (here[len(rim) // 2] - here[0]).norm().clamp(min=1e-6)
+        lack = lack * mesh_warp.ramp(area / span**2, least, 2 * least)
+        if float(lack) > 0:
+            total = torch.maximum(total, lack * mesh_warp.opening(place[rim, :2], size, 0.015 * CELLS))
+    return total
+
+
+def _area(polygon: Tensor) -> Tensor:
+    x, y = polygon.unbind(-1)
+    return (x * y.roll(-1) - y * x.roll(-1)).sum().abs() / 2

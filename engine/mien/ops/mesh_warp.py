@@ -1,0 +1,176 @@
+"""Carrying a picture along a mesh: which triangle covers a point, and where that point lies elsewhere.
+
+A mesh is (N, 3) points, x right, y down, z smaller toward the viewer, and (T, 3) triangles that turn
+clockwise on the screen when they face the viewer. Maps are drawn on a lattice whose cell centers lie at
+half numbers and whose step follows the face, not the picture, so that their cost does not depend on
+either; a smooth spline carries them to pixels.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.ops.warp import positions
+
+
+def normals(points: Tensor, triangles: Tensor) -> Tensor:
+    """(N, 3) unit normals of a mesh's points; z is negative where the surface faces the viewer."""
+    a, b, c = points[triangles].unbind(1)
+    face = torch.linalg.cross(c - a, b - a)
+    total = torch.zeros_like(points).index_add(0, triangles.reshape(-1), face.repeat_interleave(3, 0))
+    return F.normalize(total, dim=-1)
+
+
+def spread(values: Tensor, triangles: Tensor) -> Tensor:
+    """Average (N,) values over each point's neighbors, itself counted."""
+    corners = triangles.reshape(-1)
+    mean = values[triangles].mean(1).repeat_interleave(3, 0)
+    count = torch.zeros_like(values).index_add(0, corners, torch.ones_like(mean))
+    total = torch.zeros_like(values).index_add(0, corners, mean)
+    return torch.where(count > 0, total / count.clamp(min=1), values)
+
+
+def rasterize(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Find the nearest triangle that faces the viewer at every cell of a lattice.
+
+    Args:
+        points: (N, 3) in lattice cells.
+        triangles: (T, 3).
+        size: Height and width of the lattice.
+
+    Returns:
+        (H, W) triangle at each cell center, -1 where there is none, and (H, W, 3) barycentric weights.
+    """
+    height, width = size
+    corners = points[triangles]
+    a, b, c = corners[..., :2].unbind(1)
+    area = _cross(b - a, c - a)
+    low = (corners[..., :2].amin(1) - 0.5).ceil().clamp(min=0)
+    limit = points.new_tensor([width - 1, height - 1])
+    high = torch.minimum((corners[..., :2].amax(1) - 0.5).floor(), limit)
+    span = (high - low + 1).clamp(min=0).long() * (area > 1e-9)[:, None]
+    count = span.prod(1)
+    triangle = torch.repeat_interleave(torch.arange(len(triangles), device=points.device), count)
+    place = torch.arange(len(triangle), device=points.device) - (count.cumsum(0) - count)[triangle]
+    columns = span[triangle, 0]
+    x = low.long()[triangle, 0] + place % columns
+    y = low.long()[triangle, 1] + torch.div(place, columns, rounding_mode="floor")
+    center = torch.stack([x, y], -1).to(points) + 0.5
+    a, b, c = a[triangle] - center, b[triangle] - center, c[triangle] - center
+    weights = torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1) / area[triangle, None]
+    inside = (weights >= -1e-5).all(-1)
+    triangle, weights, cell = triangle[inside], weights[inside], (y * width + x)[inside]
+    depth = (weights * corners[triangle, :, 2]).sum(-1)
+    nearest = depth.new_full((height * width,), torch.inf).scatter_reduce(0, cell, depth, "amin")
+    front = depth == nearest[cell]
+    triangle, weights, cell = triangle[front], weights[front], cell[front]
+    index = cell.new_full((height * width,), -1).scatter_reduce(0, cell, triangle, "amax")
+    last = index[cell] == triangle
+    barycentric = points.new_zeros(height * width, 3)
+    barycentric[cell[last]] = weights[last]
+    return index.view(height, width), barycentric.view(height, width, 3)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def interpolate(index: Tensor, barycentric: Tensor, values: Tensor) -> Tensor:
+    """(C, H, W) picture of what (T, 3, C) values at triangle corners are between them; 0 off the mesh."""
+    return torch.einsum("hwk,hwkc->chw", barycentric, values[index.clamp(min=0)]) * (index >= 0)
+
+
+def fill(values: Tensor, known: Tensor) -> Tensor:
+    """Continue (C, H, W) values smoothly to where (1, H, W) ``known`` is 0 (push-pull pyramid).
+
+    Gortler et al., The Lumigraph, 1996.
+    """
+    if min(values.shape[-2:]) < 2:
+        mean = (values * known).sum((-2, -1), keepdim=True) / known.sum().clamp(min=1e-12)
+        return torch.where(known > 0, values, mean)
+    coarse_known = F.avg_pool2d(known, 2, ceil_mode=True, count_include_pad=False)
+    coarse = F.avg_pool2d(values * known, 2, ceil_mode=True, count_include_pad=False)
+    coarse = fill(coarse / coarse_known.clamp(min=1e-12), (coarse_known > 0).to(values))
+    finer = F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
+    return torch.where(known > 0, values, finer[:, : values.shape[-2], : values.shape[-1]])
+
+
+def blur(values: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (C, H, W) values, edges repeated; ``sigma`` in cells."""
+    radius = max(1, round(3 * sigma))
+    offset = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
+    kernel = (kernel / kernel.sum())[None, None]
+    padded = F.pad(values[:, None], (radius, radius, radius, radius), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[..., None, :]), kernel[..., :, None])[:, 0]
+
+
+def spline(values: Tensor, origin: tuple[float, float], step: float, size: tuple[int, int]) -> Tensor:
+    """Carry (C, h, w) lattice values to the pixels of a picture with the uniform cubic B-spline.
+
+    Twice continuously differentiable, so no facet of a mesh shows. Linear ramps are kept exactly.
+
+    Args:
+        values: On lattice cells of ``step`` pixels.
+        origin: Picture position (x, y) of the lattice's outer corner.
+        step: Pixels per cell.
+        size: Height and width of the picture, whose pixel centers lie at half numbers.
+    """
+    rows = _basis(size[0], values.shape[-2], origin[1], step).to(values)
+    columns = _basis(size[1], values.shape[-1], origin[0], step).to(values)
+    return rows @ (values @ columns.T)
+
+
+def _basis(pixels: int, cells: int, origin: float, step: float) -> Tensor:
+    """(pixels, cells) weights of the cubic B-spline; cells past an end repeat the last one."""
+    position = (torch.arange(pixels, dtype=torch.float64) + 0.5 - origin) / step - 0.5
+    first = position.floor()
+    t = position - first
+    weights = (
+        torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
+    )
+    cell = (first[:, None] + torch.arange(-1, 3)).long().clamp(0, cells - 1)
+    return torch.zeros(pixels, cells, dtype=torch.float64).scatter_add(1, cell, weights)
+
+
+def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
+    """Signed distance from (..., 2) points to a closed (K, 2) polygon, negative inside."""
+    start, end = polygon, polygon.roll(-1, 0)
+    edge = end - start
+    to = points[..., None, :] - start
+    along = ((to * edge).sum(-1) / (edge * edge).sum(-1).clamp(min=1e-12)).clamp(0, 1)
+    distance = (to - along[..., None] * edge).norm(dim=-1).amin(-1)
+    rises = (start[:, 1] <= points[..., None, 1]) != (end[:, 1] <= points[..., None, 1])
+    right = _cross(edge, to) * torch.sign(edge[:, 1]) < 0
+    inside = (rises & right).sum(-1) % 2 == 1
+    return torch.where(inside, -distance, distance)
+
+
+def opening(polygon: Tensor, size: tuple[int, int], soft: float) -> Tensor:
+    """(1, H, W) matte of a small (K, 2) polygon, fading inward from its edge over ``soft`` pixels."""
+    matte = polygon.new_zeros(1, *size)
+    left, top = (max(0, int(v)) for v in (polygon.amin(0) - 1).tolist())
+    right, bottom = (min(n, int(v) + 2) for n, v in zip((size[1], size[0]), polygon.amax(0).tolist()))
+    if right > left and bottom > top:
+        centers = positions((bottom - top, right - left), (left, top), polygon)
+        distance = polygon_distance(centers, polygon)
+        matte[0, top:bottom, left:right] = ramp(-distance, -0.5, soft)
+    return matte
+
+
+def affine(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """(2, 3) matrix that best carries (N, 2) ``source`` to ``target`` in the weighted least-squares sense."""
+    total = weight.sum().clamp(min=1e-12)
+    from_mean, to_mean = (weight[:, None] * source).sum(0) / total, (weight[:, None] * target).sum(0) / total
+    centered = source - from_mean
+    square = (weight[:, None] * centered).T @ centered
+    across = (weight[:, None] * centered).T @ (target - to_mean)
+    ridge = 1e-9 * torch.eye(2).to(square) * square.trace().clamp(min=1e-12)
+    linear = torch.linalg.solve(square + ridge, across).T
+    return torch.cat([linear, (to_mean - linear @ from_mean)[:, None]], 1)
+
+
+def ramp(values: Tensor, low: float, high: float) -> Tensor:
+    """Smooth step from 0 at ``low`` to 1 at ``high``."""
+    t = ((values - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
