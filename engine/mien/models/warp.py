@@ -81,9 +81,14 @@ def warp_source(
     return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
 
 
+_NORMALS = torch.nn.functional.normalize(
+    mesh_warp.spread(mesh_warp.normals(mesh.CANONICAL, mesh.TRIANGLES), mesh.TRIANGLES), dim=-1
+)
+
+
 def _facing(square: Points) -> Tensor:
-    triangles = mesh.TRIANGLES.to(square.device)
-    return mesh_warp.spread(-mesh_warp.normals(square, triangles)[:, 2], triangles)
+    """(468,) how squarely the viewer sees each point, 1 to -1, of a head turned so whatever its expression."""
+    return -(_NORMALS.to(square) @ mesh.pose_of(square).rotation[2])
 
 
 def _unoccluded(square: Points) -> Tensor:
@@ -97,7 +102,7 @@ def _unoccluded(square: Points) -> Tensor:
     depth = mesh_warp.interpolate(index, barycentric, place[triangles][..., 2:])[0]
     x, y = place[:, 0].long().clamp(0, size - 1), place[:, 1].long().clamp(0, size - 1)
     covered = index[y, x] >= 0
-    return (~(covered & (depth[y, x] < place[:, 2] - 0.04 * CELLS))).to(square)
+    return (~(covered & (depth[y, x] < place[:, 2] - 0.08 * CELLS))).to(square)
 
 
 @dataclass(frozen=True)
@@ -257,16 +262,19 @@ def _lattice(
         leftovers.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
         affines.append(matrix)
         known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.25, 0.6))
-    knowledge = torch.stack(known)
+    skin = mesh.TRIANGLES.to(points.device)
+    knowledge = mesh_warp.spread(mesh_warp.spread(torch.stack(known, 1), skin), skin).T
     choice = torch.stack(turned)[:, None] * (knowledge + 1e-4)
     choice = choice / choice.sum(0)
     matte = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
     matte, choice = torch.cat([matte, matte[oval]]), torch.cat([choice, choice[:, oval]], 1)
     values = torch.cat([*leftovers, choice.T[triangles], matte[triangles][..., None]], -1)
 
-    index, barycentric = mesh_warp.rasterize(place, triangles, size)
+    turned_away = torch.cat([torch.zeros_like(facing), facing[oval]])[triangles].amin(1) < -0.1
+    place_of = torch.where(turned_away[:, None], 0, triangles)
+    index, barycentric = mesh_warp.rasterize(place, place_of, size)
     drawn = mesh_warp.interpolate(index, barycentric, values)
-    drawn = mesh_warp.blur(mesh_warp.fill(drawn, (index >= 0)[None].to(drawn)), BLUR)
+    drawn = mesh_warp.blur(mesh_warp.extend(drawn, index >= 0), BLUR)
     covered = ((index >= 0) & (index < len(mesh.TRIANGLES)))[None].to(drawn)
     outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)
     weight = torch.stack(turned) / torch.stack(turned).sum()

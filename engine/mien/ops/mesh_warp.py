@@ -22,10 +22,11 @@ def normals(points: Tensor, triangles: Tensor) -> Tensor:
 
 
 def spread(values: Tensor, triangles: Tensor) -> Tensor:
-    """Average (N,) values over each point's neighbors, itself counted."""
+    """Average (N, ...) values over each point's neighbors, itself counted."""
     corners = triangles.reshape(-1)
     mean = values[triangles].mean(1).repeat_interleave(3, 0)
-    count = torch.zeros_like(values).index_add(0, corners, torch.ones_like(mean))
+    count = torch.bincount(corners, minlength=len(values)).to(values)
+    count = count.view(-1, *(1 for _ in values.shape[1:]))
     total = torch.zeros_like(values).index_add(0, corners, mean)
     return torch.where(count > 0, total / count.clamp(min=1), values)
 
@@ -93,6 +94,15 @@ def fill(values: Tensor, known: Tensor) -> Tensor:
     coarse = fill(coarse / coarse_known.clamp(min=1e-12), (coarse_known > 0).to(values))
     finer = F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
     return torch.where(known > 0, values, finer[:, : values.shape[-2], : values.shape[-1]])
+
+
+def extend(values: Tensor, known: Tensor) -> Tensor:
+    """Continue (C, H, W) values past the border of the (H, W) part where they are known.
+
+    Only the border's own values spread; with what lies further in, a map would turn back outside.
+    """
+    inner = -F.max_pool2d(-F.pad(known[None].to(values), (2, 2, 2, 2)), 5, 1)
+    return torch.where(known, values, fill(values, (known & (inner[0] < 1))[None].to(values)))
 
 
 def blur(values: Tensor, sigma: float) -> Tensor:
