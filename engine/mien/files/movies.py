@@ -125,8 +125,8 @@ class Movie:
         self._keys = [coded for coded in self._coded if coded.key] or self._coded[:1]
         with self._lock, _explained(path):
             self._open()
-            self._turned = self._rotation()
-            self.facts = self._facts()
+            self._turned, color = self._first_frame()
+            self.facts = self._facts(color)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -135,6 +135,11 @@ class Movie:
                 self._container.close()
             self._container = None
             self._kept.clear()
+
+    @property
+    def start(self) -> Fraction:
+        """When the first frame is shown, in seconds of the file, which its sound counts in."""
+        return self._shown[0] * Fraction(self._base)
 
     @property
     def times(self) -> tuple[Fraction, ...]:
@@ -278,17 +283,17 @@ class Movie:
         self._position = None
         self._decoded = _decoded(self._container, stream)
 
-    def _rotation(self) -> int:
-        """Quarter turns counterclockwise, in degrees, that show the picture upright."""
+    def _first_frame(self) -> tuple[int, str | None]:
+        """Degrees counterclockwise that show the picture upright, and its color space as it is tagged."""
         for frame in self._decoded:
             if frame.pts is not None:
                 self._position = frame.pts
                 self._kept[frame.pts] = frame
-            turned = round(frame.rotation / 90) * 90 % 360
-            return int(turned)
-        return 0
+            tags = (int(frame.color_primaries), int(frame.color_trc))
+            return round(frame.rotation / 90) * 90 % 360, _COLOR.get(tags)
+        return 0, None
 
-    def _facts(self) -> MovieFacts:
+    def _facts(self, color: str | None) -> MovieFacts:
         container, stream = self._container, self._container.streams.video[0]
         context = stream.codec_context
         width, height = context.width, context.height
@@ -297,9 +302,10 @@ class Movie:
         if self._turned in (90, 270):
             width, height, aspect = height, width, 1.0 / aspect
         fps, variable = _rate(stream, self._shown)
-        metadata = {**container.metadata, **stream.metadata}
-        codes = [stream.metadata.get("timecode"), container.metadata.get("timecode")]
-        codes += [other.metadata.get("timecode") for other in container.streams]
+        codes = [_lowered(source.metadata).get("timecode") for source in (stream, container, *container.streams)]
+        metadata = {**_lowered(container.metadata), **_lowered(stream.metadata)}
+        if color is not None:
+            metadata["colorInteropID"] = color
         return MovieFacts(
             count=len(self._coded),
             size=(width, height),
@@ -307,7 +313,7 @@ class Movie:
             fps=fps,
             variable=variable,
             timecode=next((code for code in codes if code), None),
-            color=_COLOR.get((int(context.color_primaries or 2), int(context.color_trc or 2))),
+            color=color,
             codec=context.name,
             layout=context.pix_fmt or "",
             alpha=any(component.is_alpha for component in context.format.components),
@@ -318,6 +324,11 @@ class Movie:
 def open_container(path: Path) -> Any:
     """FFmpeg's view of a movie file, and of nothing else: no network, no playlists, no stills."""
     return av.open(f"file:{path}", options=_OPTIONS, metadata_errors="replace")
+
+
+def _lowered(metadata: Any) -> dict[str, str]:
+    """Names in small letters: Matroska shouts what QuickTime says."""
+    return {name.lower(): value for name, value in metadata.items()}
 
 
 class _explained:
