@@ -52,7 +52,7 @@ def crop_from_points(points: Tensor, scheme: str) -> Tensor:
 
 
 def crop_from_detection(boxes: Tensor, five: Tensor) -> Tensor:
-    """Level crops (..., 4) from boxes (..., 4) x0, y0, x1, y1 and five points (..., 5, 2): eyes, nose, mouth corners."""
+    """Level crops (..., 4) from boxes (..., 4) and five points (..., 5, 2): eyes, nose, mouth corners."""
     angle = level_angle(five[..., 0, :], five[..., 1, :], (five[..., 3, :] + five[..., 4, :]) / 2)
     center = (boxes[..., :2] + boxes[..., 2:]) / 2
     side = SCALE * (boxes[..., 2:] - boxes[..., :2]).amax(-1)

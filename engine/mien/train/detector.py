@@ -6,7 +6,6 @@ and continues from it; no file that bears its final name is ever half written.
 """
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -24,7 +23,7 @@ from torch.nn import functional
 
 from mien.models import backends
 from mien.models.detector import STRIDES, Cells, Detector, centers, overlap
-from mien.train.scenes import FIVE, MOST, NOBODY, SIZE, Frames, Labels, Picture, Sprites, scene
+from mien.train.scenes import FIVE, MOST, NOBODY, Frames, Labels, Picture, Sprites, scene
 from mien.train.splits import TRAINED_CLIPS
 
 REACH = {8: (0.0, 36.0), 16: (26.0, 80.0), 32: (60.0, 1e9)}
@@ -162,7 +161,10 @@ def label_clips(clips: Path, teachers: Path, every: int) -> Frames:
     """Read every n-th frame of the clips that may be learned from, and have them labeled."""
     finder = backends.open("onnx", teachers)
     pictures = [
-        picture for name in TRAINED_CLIPS for path in sorted(clips.glob(f"{name}.*")) for picture in read_clip(path)[::every]
+        picture
+        for name in TRAINED_CLIPS
+        for path in sorted(clips.glob(f"{name}.*"))
+        for picture in read_clip(path)[::every]
     ]
     return Frames(pictures, [teach(finder, picture) for picture in pictures])
 
@@ -178,20 +180,23 @@ def kept_people(cache: Path, facekit: Path, count: int, seed: int, device: torch
     """The drawn people, from the file where the last run left them or drawn now."""
     if not cache.exists():
         people = draw_people(facekit, count, seed, device)
-        save_arrays({"pictures": people.pictures, "points": people.points.astype(np.float32)}, cache.with_suffix(".part"))
-        cache.with_suffix(".part").replace(cache)
+        part = cache.with_name(cache.name + ".part")
+        save_arrays({"pictures": people.pictures, "points": people.points.astype(np.float32)}, part)
+        part.replace(cache)
     arrays = load_arrays(cache)
     return Sprites(arrays["pictures"], arrays["points"].astype(np.float64))
 
 
-def save_state(path: Path, detector: Detector, average: dict[str, Tensor], optimizer: torch.optim.AdamW, step: int) -> None:
+def save_state(
+    path: Path, detector: Detector, average: dict[str, Tensor], optimizer: torch.optim.AdamW, step: int
+) -> None:
     """Everything needed to go on from here, as plain tensors; appears whole or not at all."""
     tensors = {f"detector.{name}": value for name, value in detector.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.items()}
     for row, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"moments.{row}.{name}": torch.as_tensor(value) for name, value in moments.items()}
     tensors["step"] = torch.tensor(step)
-    part = path.with_suffix(".part")
+    part = path.with_name(path.name + ".part")
     save_file({name: value.contiguous() for name, value in tensors.items()}, part)
     part.replace(path)
 
@@ -213,9 +218,10 @@ def load_state(path: Path, detector: Detector, average: dict[str, Tensor], optim
 
 def save_weights(path: Path, average: dict[str, Tensor]) -> None:
     """The averaged weights in half precision, as the package ships them."""
-    part = path.with_suffix(".part")
-    save_file({name: value.half().contiguous() if value.is_floating_point() else value for name, value in average.items()}, part)
-    os.replace(part, path)
+    part = path.with_name(path.name + ".part")
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in average.items()}
+    save_file({name: value.contiguous() for name, value in halves.items()}, part)
+    part.replace(path)
 
 
 def rate(step: int, steps: int, peak: float) -> float:
@@ -227,9 +233,9 @@ def rate(step: int, steps: int, peak: float) -> float:
 
 def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the weights go (safetensors); state lies beside it.")],
-    facekit: Annotated[Path | None, typer.Option(help="facekit.npz, from which people are drawn.")] = None,
+    facekit: Annotated[Path | None, typer.Option(help="facekit.npz: people to draw.")] = None,
     clips: Annotated[Path | None, typer.Option(help="Folder of the sign-language clips.")] = None,
-    teachers: Annotated[Path | None, typer.Option(help="Folder with YuNet and FaceMesh, which label the clips.")] = None,
+    teachers: Annotated[Path | None, typer.Option(help="Folder of YuNet and FaceMesh, which label them.")] = None,
     people: Annotated[int, typer.Option(help="How many people to draw.")] = 4000,
     steps: Annotated[int, typer.Option(help="Steps in all; the learning rate falls over them.")] = 10000,
     size: Annotated[int, typer.Option(help="Pictures in a step.")] = 32,
@@ -263,7 +269,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, peak)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
         optimizer.step()
         # Averaged weights detect better than any single step's; early on the average must forget quickly.

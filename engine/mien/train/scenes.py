@@ -96,7 +96,7 @@ def clutter(random: Generator, size: int = SIZE) -> Picture:
     if random.random() < 0.3:
         wave = np.sin(np.arange(size) * random.uniform(0.1, 2) + random.uniform(0, 6)) * random.uniform(5, 60)
         picture += wave[None, :, None] if random.random() < 0.5 else wave[:, None, None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def photographed(random: Generator, picture: Picture) -> Picture:
@@ -152,7 +152,7 @@ class Frames:
 
 def face_size(labels: Labels) -> Floats:
     """Root of the area of every box."""
-    return np.sqrt(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1))
+    return np.asarray(np.sqrt(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)))
 
 
 def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
@@ -190,9 +190,7 @@ def view(random: Generator, picture: Picture, labels: Labels, scale: float, aim:
     return np.asarray(cut, np.uint8), labels.moved(matrix)
 
 
-def pasted(
-    random: Generator, picture: Picture, labels: Labels, sprites: Sprites, count: int
-) -> tuple[Picture, Labels]:
+def pasted(random: Generator, picture: Picture, labels: Labels, sprites: Sprites, count: int) -> tuple[Picture, Labels]:
     """``count`` people pasted over a picture, now and then with something held in front."""
     scene = picture.astype(np.float32)
     for _ in range(count):
@@ -224,9 +222,7 @@ def pasted(
 def overlapping(one: Floats, other: Floats) -> Floats:
     """Share of the smaller of boxes (N, 4) and (M, 4) that both cover, as (N, M)."""
     sides = np.minimum(one[:, None, 2:], other[None, :, 2:]) - np.maximum(one[:, None, :2], other[None, :, :2])
-    area = np.minimum(
-        np.prod(one[:, 2:] - one[:, :2], 1)[:, None], np.prod(other[:, 2:] - other[:, :2], 1)[None]
-    )
+    area = np.minimum(np.prod(one[:, 2:] - one[:, :2], 1)[:, None], np.prod(other[:, 2:] - other[:, :2], 1)[None])
     return np.asarray(np.prod(np.clip(sides, 0, None), 2) / area)
 
 
@@ -253,7 +249,9 @@ def held_in_front(random: Generator, scene: Floats, face: Labels) -> tuple[Float
     return scene, Labels(face.boxes, face.five, face.learn & (hidden < 0.5))
 
 
-def scene(random: Generator, sprites: Sprites | None, frames: Frames | None, empty: list[Picture]) -> tuple[Picture, Labels]:
+def scene(
+    random: Generator, sprites: Sprites | None, frames: Frames | None, empty: list[Picture]
+) -> tuple[Picture, Labels]:
     """One training picture: a real frame, an empty photograph or clutter, people pasted on it, and a camera."""
     draw = random.random()
     if frames is not None and draw < 0.4:
@@ -274,7 +272,7 @@ def scene(random: Generator, sprites: Sprites | None, frames: Frames | None, emp
 
 
 def in_frame(labels: Labels) -> Labels:
-    """Only the faces that reach into the picture; those mostly outside or too small to learn from are looked away from."""
+    """Only the faces that reach into the picture; those mostly outside or too small are looked away from."""
     sides = np.clip(labels.boxes, 0, SIZE)
     seen = np.prod(sides[:, 2:] - sides[:, :2], 1) / np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)
     size = face_size(labels)

@@ -90,7 +90,8 @@ def depth(points: Tensor) -> Tensor:
     scale = torch.linalg.vector_norm(camera, dim=1, keepdim=True)
     rows = camera / scale.clamp(min=1e-6)
     forward = functional.normalize(torch.linalg.cross(rows[..., 0], rows[..., 1]), dim=-1)
-    return (mean @ forward[..., None])[..., 0] * scale[:, 0].mean(-1, keepdim=True)
+    turned: Tensor = (mean @ forward[..., None])[..., 0]
+    return turned * scale[:, 0].mean(-1, keepdim=True)
 
 
 def load(weights: Path | None, device: str) -> FanFinder:

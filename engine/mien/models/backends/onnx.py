@@ -118,4 +118,6 @@ def open_network(folder: Path, name: str, patterns: tuple[str, ...]) -> Path:
         found = sorted(folder.rglob(pattern))
         if found:
             return found[0]
-    raise MienError(f"There is no {name} network ({', '.join(patterns)}) in {folder}. Put it there or name another --weights.")
+    raise MienError(
+        f"There is no {name} network ({', '.join(patterns)}) in {folder}. Put it there or name another --weights."
+    )
