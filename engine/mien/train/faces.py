@@ -62,7 +62,7 @@ class _Looks(NamedTuple):
     visor: Tensor
 
 
-def draw(kit: Kit, batch: int, generator: Generator, size: int) -> Drawing:
+def draw(kit: Kit, batch: int, generator: Generator, size: int, margin: float = MARGIN) -> Drawing:
     """Draw one picture each of ``batch`` people.
 
     Args:
@@ -70,6 +70,7 @@ def draw(kit: Kit, batch: int, generator: Generator, size: int) -> Drawing:
         batch: Number of people.
         generator: CPU generator; the same seed draws the same people.
         size: Width and height of the pictures in pixels.
+        margin: Side of the pictures, in sizes of the face.
     """
     # Two people share one skin and one head of hair: textures cost more than shapes.
     pairs = (batch + 1) // 2
@@ -78,7 +79,7 @@ def draw(kit: Kit, batch: int, generator: Generator, size: int) -> Drawing:
     vertices = _dress(kit, vertices, looks, generator)
     rotation, angles = _turns(batch, generator)
     normals = vertex_normals(vertices, kit.triangles) @ rotation.to(vertices).transpose(1, 2)
-    flat, flat_points = _project(vertices, points, rotation.to(vertices), size, generator)
+    flat, flat_points = _project(vertices, points, rotation.to(vertices), size, margin, generator)
 
     fragments = rasterize(flat, kit.triangles, size)
     diffuse, gloss = _light(kit, normals, rotation, generator)
@@ -223,7 +224,7 @@ def _turns(batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def _project(
-    vertices: Tensor, points: Tensor, rotation: Tensor, size: int, generator: Generator
+    vertices: Tensor, points: Tensor, rotation: Tensor, size: int, margin: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """Perspective view that centers the points' bounding box; depth in pixels at the middle of the face."""
     middle = points.mean(1, keepdim=True)
@@ -236,7 +237,7 @@ def _project(
 
     flat, flat_points = view(vertices), view(points)
     low, high = flat_points[..., :2].amin(1, keepdim=True), flat_points[..., :2].amax(1, keepdim=True)
-    scale = size / (MARGIN * (high - low).amax(-1, keepdim=True))
+    scale = size / (margin * (high - low).amax(-1, keepdim=True))
     shift = torch.cat((size / 2 - scale * (low + high) / 2, torch.zeros_like(scale)), -1)
     return flat * scale + shift, flat_points * scale + shift
 
