@@ -1,0 +1,71 @@
+"""Matching nodes."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from mien.declare import Slider
+from mien.ops import grade, region
+from mien.types import ColorSample, Grade, Layer, Plate, Series
+
+SOLVERS = {"mean": grade.mean, "reinhard": grade.reinhard, "mkl": grade.mkl}
+
+
+def measure_color(
+    layer: Layer,
+    plate: Plate,
+    *,
+    trim: Annotated[float, Slider(0, 0.2, min=0, max=0.9)] = 0.02,
+) -> ColorSample | None:
+    """Measure the colors of face and plate under the matte.
+
+    Args:
+        layer: Face and its matte.
+        plate: Picture whose color the face should take on.
+        trim: Share of the brightest pixels that does not count, so that a highlight does not pull the color.
+    """
+    (rows, columns), (there_rows, there_columns) = region.shared(
+        (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
+    )
+    return grade.measure(
+        layer.image[..., rows, columns],
+        plate.image[..., there_rows, there_columns],
+        layer.matte[..., rows, columns],
+        trim,
+    )
+
+
+def match_color(
+    samples: Series[ColorSample],
+    *,
+    method: Literal["none", "mean", "reinhard", "mkl"] = "mkl",
+    smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
+) -> Series[Grade]:
+    """Solve the color move from face to plate over the whole shot.
+
+    Args:
+        samples: What was measured in each frame.
+        method: mean moves exposure and white balance; reinhard contrast too, channel by channel; mkl also hue.
+        smooth: Frames over which measurements are averaged, so that the color does not pump.
+    """
+    if method == "none":
+        return Series(samples.first, tuple(grade.IDENTITY for _ in samples.values))
+    solve = SOLVERS[method]
+    steady = grade.smooth(samples, smooth)
+    solved = tuple(grade.IDENTITY if sample is None else solve(sample) for sample in steady.values)
+    return Series(samples.first, solved)
+
+
+def grade_face(
+    layer: Layer,
+    grading: Grade,
+    *,
+    amount: Annotated[float, Slider(0, 1, min=0, max=2)] = 1.0,
+) -> Layer:
+    """Give the face the color that was solved for it.
+
+    Args:
+        layer: Face to grade.
+        grading: Color move of this frame.
+        amount: How much of it: 0 leaves the face's own color.
+    """
+    return replace(layer, image=grade.apply(layer.image, grade.mix(grading, amount)))

@@ -1,0 +1,171 @@
+"""Mattes from outlines: exact area coverage of polygons, and the outline of a face."""
+
+import torch
+from torch import Tensor
+
+from mien import mesh
+from mien.types import Matte, Points
+
+JAW = list(range(17))
+BROWS = [26, 25, 24, 23, 22, 21, 20, 19, 18, 17]
+"""``ibug68`` points along both brows, from the person's left to right, which close the jaw line."""
+HAIRLINE = 0.36
+"""Height of the forehead above the brows, as a share of the distance from brows to chin."""
+
+
+def polygon_matte(points: Points, corner: tuple[int, int], size: tuple[int, int]) -> Matte:
+    """The share of each pixel that lies inside closed polygons.
+
+    Args:
+        points: (..., N, 2 or more) corners in order, in plate pixels; either sense of turning.
+        corner: Plate pixel (x, y) of the region's top-left pixel.
+        size: Height and width of the region.
+
+    Returns:
+        (..., 1, height, width), exact to float rounding for outlines that do not cross themselves.
+    """
+    if points.dim() < 2 or points.shape[-1] < 2:
+        raise ValueError(f"points must be (..., N, 2 or more), not {tuple(points.shape)}")
+    flat = points[..., :2].double().reshape(-1, *points.shape[-2:-1], 2)
+    each = [coverage(one, one.roll(-1, 0), corner, size) for one in flat]
+    empty = points.new_zeros(0, *size, dtype=torch.float32)
+    stacked = torch.stack(each) if each else empty
+    return stacked.view(*points.shape[:-2], 1, *size)
+
+
+def surface_matte(points: Points, triangles: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Matte:
+    """The share of each pixel covered by those (T, 3) triangles of a mesh that turn toward the viewer.
+
+    Edges between neighbors cancel, so that what remains is the silhouette; where the surface lies in front
+    of itself the matte is 1. Points are (N, 2 or more); the result is (1, height, width).
+    """
+    place = points[:, :2].double()
+    a, b, c = place[triangles].unbind(1)
+    turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    front = triangles[turn > 0]
+    starts = torch.cat([front[:, 0], front[:, 1], front[:, 2]])
+    ends = torch.cat([front[:, 1], front[:, 2], front[:, 0]])
+    # Edges shared by two triangles run both ways; what is left over is the outline.
+    count = len(points)
+    forward, backward = starts * count + ends, ends * count + starts
+    outline = ~torch.isin(forward, backward)
+    return coverage(place[starts[outline]], place[ends[outline]], corner, size)[None]
+
+
+def coverage(starts: Tensor, ends: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """(height, width) share of each pixel inside closed outlines of (E, 2) directed edges, float64 plate pixels.
+
+    Every edge adds, to the pixels it passes and to all right of them, the signed area between itself and
+    the right border; edges are cut at pixel borders, where that area is a trapezium's. The cost follows the
+    outline's length and the region.
+    """
+    if not bool(torch.isfinite(starts).all()) or not bool(torch.isfinite(ends).all()):
+        raise ValueError("an outline must not hold inf or NaN")
+    height, width = size
+    origin = starts.new_tensor(corner)
+    limit = starts.new_tensor([width, height])
+    a, b = starts - origin, ends - origin
+    a, b = _clip_rows(a, b, float(height))
+    # What lies left or right of the region still turns around it, along its borders.
+    pieces = [_cut(a, b, limit)]
+    start, end = (torch.cat(part) for part in zip(*pieces))
+    rise = end[:, 1] - start[:, 1]
+    middle = (start + end) / 2
+    row = middle[:, 1].floor().clamp(0, height - 1).long()
+    across = middle[:, 0].clamp(0, width)
+    column = across.floor().clamp(max=width - 1).long()
+    share = across - column
+    total = starts.new_zeros(height * (width + 1))
+    total = total.index_add(0, row * (width + 1) + column, rise * (1 - share))
+    total = total.index_add(0, row * (width + 1) + column + 1, rise * share)
+    area = total.view(height, width + 1).cumsum(1)[:, :width].abs()
+    return area.clamp(0, 1).float()
+
+
+def face_outline(points: Points, scheme: str, forehead: float) -> Points:
+    """(M, 2) outline of a face: chin and cheeks, closed over the brows (0) up to the hairline (1)."""
+    if scheme == "ibug68":
+        return _outline68(points[:, :2].double(), forehead)
+    if scheme != "mesh":
+        raise ValueError(f"no outline is known for points of the scheme {scheme!r}")
+    return lower_forehead(points, forehead)[mesh.OVAL, :2]
+
+
+def lower_forehead(points: Points, forehead: float) -> Points:
+    """Mesh points with the forehead drawn down: 1 leaves it, 0 brings its top to just above the brows."""
+    if forehead == 1:
+        return points
+    above, line, share = _forehead(points.device)
+    brow = (points[line] * share[..., None].to(points)).sum(1)
+    moved = points.clone()
+    moved[above] = torch.lerp(brow, points[above], forehead)
+    return moved
+
+
+def _forehead(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Forehead points, and for each the two brow points between which it lies, with their shares."""
+    x, y = mesh.CANONICAL[:, 0], mesh.CANONICAL[:, 1]
+    upper = [p for rim in (mesh.RIGHT_BROW, mesh.LEFT_BROW) for p in rim[5:]]
+    # Along the brows and beyond their ends to the temples, from the right of the person to the left.
+    chain = torch.tensor(sorted(upper, key=lambda p: float(x[p])))
+    x = x.contiguous()
+    limit = y[chain[torch.searchsorted(x[chain], x).clamp(0, len(chain) - 1)]]
+    above = (y < limit - 0.02).nonzero().squeeze(1)
+    above = above[~torch.isin(above, chain)]
+    place = torch.searchsorted(x[chain], x[above]).clamp(1, len(chain) - 1)
+    left, right = chain[place - 1], chain[place]
+    part = ((x[above] - x[left]) / (x[right] - x[left]).clamp_min(1e-6)).clamp(0, 1)
+    line, share = torch.stack([left, right], 1), torch.stack([1 - part, part], 1)
+    return above.to(device), line.to(device), share.to(device)
+
+
+def _outline68(points: Tensor, forehead: float) -> Tensor:
+    brows = points[BROWS]
+    chin, between = points[8], (points[21] + points[22]) / 2
+    up = (between - chin) * HAIRLINE
+    # A forehead is round: highest in the middle, nothing at the temples.
+    along = torch.linspace(-1, 1, len(BROWS), dtype=points.dtype, device=points.device)
+    height = 0.06 + forehead * (1 - 0.55 * along.square())
+    return torch.cat([points[JAW], brows + up * height[:, None]])
+
+
+def _clip_rows(a: Tensor, b: Tensor, height: float) -> tuple[Tensor, Tensor]:
+    """Edges without what lies above or below the region."""
+    rise = b[:, 1] - a[:, 1]
+    safe = torch.where(rise == 0, 1.0, rise)
+    at = [((a.new_tensor(y) - a[:, 1]) / safe) for y in (0.0, height)]
+    first = torch.minimum(at[0], at[1]).clamp(0, 1)
+    last = torch.maximum(at[0], at[1]).clamp(0, 1)
+    kept = (rise != 0) & (last > first)
+    a, b, first, last = a[kept], b[kept], first[kept, None], last[kept, None]
+    along = b - a
+    start, end = torch.where(first > 0, a + along * first, a), torch.where(last < 1, a + along * last, b)
+    start[:, 1].clamp_(0, height)
+    end[:, 1].clamp_(0, height)
+    return start, end
+
+
+def _cut(a: Tensor, b: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut edges wherever they cross a border between pixels of the region."""
+    index = torch.arange(len(a), device=a.device)
+    edges, places = [index, index], [a.new_zeros(len(a)), a.new_ones(len(a))]
+    for axis in (0, 1):
+        low = torch.minimum(a[:, axis], b[:, axis]).clamp(0, float(limit[axis]))
+        high = torch.maximum(a[:, axis], b[:, axis]).clamp(0, float(limit[axis]))
+        first = low.ceil()
+        count = (high.floor() - first + 1).clamp_min(0).long()
+        edge = index.repeat_interleave(count)
+        order = torch.arange(len(edge), device=a.device) - (count.cumsum(0) - count).repeat_interleave(count)
+        border = first[edge] + order
+        along = (b - a)[edge, axis]
+        place = (border - a[edge, axis]) / torch.where(along == 0, 1.0, along)
+        good = (along != 0) & (place > 0) & (place < 1)
+        edges.append(edge[good])
+        places.append(place[good])
+    edge, place = torch.cat(edges), torch.cat(places)
+    order = place.argsort(stable=True)
+    order = order[edge[order].argsort(stable=True)]
+    edge, place = edge[order], place[order]
+    points = a[edge] + (b - a)[edge] * place[:, None]
+    same = edge[1:] == edge[:-1]
+    return points[:-1][same], points[1:][same]

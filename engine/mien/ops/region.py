@@ -1,0 +1,23 @@
+"""Regions of the plate: a corner (x, y) in whole plate pixels, and a picture's shape."""
+
+from collections.abc import Sequence
+
+Slices = tuple[slice, slice]
+Placed = tuple[tuple[int, int], Sequence[int]]
+
+
+def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
+    """Rows and columns of each of two placed pictures that both cover; empty slices where they do not meet."""
+    (x, y), (height, width) = first[0], first[1][-2:]
+    (other_x, other_y), (other_height, other_width) = second[0], second[1][-2:]
+    rows = _overlap(y, height, other_y, other_height)
+    columns = _overlap(x, width, other_x, other_width)
+    return (rows[0], columns[0]), (rows[1], columns[1])
+
+
+def _overlap(start: int, length: int, other: int, other_length: int) -> tuple[slice, slice]:
+    low = max(start, other)
+    high = max(low, min(start + length, other + other_length))
+    if high == low:
+        return slice(0, 0), slice(0, 0)
+    return slice(low - start, high - start), slice(low - other, high - other)
