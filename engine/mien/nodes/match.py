@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from mien.declare import Slider
-from mien.ops import grade, region
+from mien.ops import grade as moves
+from mien.ops import region
 from mien.types import ColorSample, Grade, Layer, Plate, Series
 
-SOLVERS = {"mean": grade.mean, "reinhard": grade.reinhard, "mkl": grade.mkl}
+SOLVERS = {"mean": moves.mean, "reinhard": moves.reinhard, "mkl": moves.mkl}
 
 
 def measure_color(
@@ -26,7 +27,7 @@ def measure_color(
     (rows, columns), (there_rows, there_columns) = region.shared(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
     )
-    return grade.measure(
+    return moves.measure(
         layer.image[..., rows, columns],
         plate.image[..., there_rows, there_columns],
         layer.matte[..., rows, columns],
@@ -48,16 +49,16 @@ def match_color(
         smooth: Frames over which measurements are averaged, so that the color does not pump.
     """
     if method == "none":
-        return Series(samples.first, tuple(grade.IDENTITY for _ in samples.values))
+        return Series(samples.first, tuple(moves.IDENTITY for _ in samples.values))
     solve = SOLVERS[method]
-    steady = grade.smooth(samples, smooth)
-    solved = tuple(grade.IDENTITY if sample is None else solve(sample) for sample in steady.values)
+    steady = moves.smooth(samples, smooth)
+    solved = tuple(moves.IDENTITY if sample is None else solve(sample) for sample in steady.values)
     return Series(samples.first, solved)
 
 
 def grade_face(
     layer: Layer,
-    grading: Grade,
+    grade: Grade,
     *,
     amount: Annotated[float, Slider(0, 1, min=0, max=2)] = 1.0,
 ) -> Layer:
@@ -65,7 +66,7 @@ def grade_face(
 
     Args:
         layer: Face to grade.
-        grading: Color move of this frame.
+        grade: Color move of this frame.
         amount: How much of it: 0 leaves the face's own color.
     """
-    return replace(layer, image=grade.apply(layer.image, grade.mix(grading, amount)))
+    return replace(layer, image=moves.apply(layer.image, moves.mix(grade, amount)))
