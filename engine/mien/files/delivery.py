@@ -250,6 +250,7 @@ class _Writer:
             rows[:, : samples.shape[1]] = samples
             plane.update(rows.tobytes().ljust(plane.buffer_size, b"\0"))
         frame.colorspace, frame.color_range = _BT709, _LIMITED
+        frame.color_primaries = frame.color_trc = _BT709
         frame.time_base = stream.codec_context.time_base
         if self._times is None:
             frame.pts = self._count

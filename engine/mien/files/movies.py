@@ -30,7 +30,9 @@ _LONGEST_SIDE = 1 << 14
 _MOST_FRAMES = 1 << 23
 # Decoding on is cheaper than going back to a key frame when the wanted frame is this near.
 _NEAR = 24
-_KEPT = 3
+# So many decoded frames stay at hand, so that going backwards does not decode each anew.
+_KEPT_BYTES = 96 << 20
+_KEPT_LEAST = 3
 _PLANAR = re.compile(r"(?P<kind>yuvj|yuva|yuv|gbrp|gbrap|gray)(?P<chroma>4\d\dp)?(?P<float>f)?(?P<depth>\d*)(le)?")
 _SUBSAMPLING = {"444p": (1, 1), "440p": (1, 2), "422p": (2, 1), "420p": (2, 2), "411p": (4, 1), "410p": (4, 4)}
 # Codecs that put chroma in the middle of its pixels.
@@ -255,7 +257,8 @@ class Movie:
             self._position = frame.pts
             self._kept[frame.pts] = frame
             self._kept.move_to_end(frame.pts)
-            while len(self._kept) > _KEPT:
+            size = sum(plane.buffer_size for plane in frame.planes)
+            while len(self._kept) > max(_KEPT_LEAST, _KEPT_BYTES // max(1, size)):
                 self._kept.popitem(last=False)
             if frame.pts >= shown:
                 return begin

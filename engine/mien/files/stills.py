@@ -337,13 +337,20 @@ def read_pixels(path: Path, header: Header, part: int, channels: Sequence[str], 
     if not wanted.width or not wanted.height:
         return pixels
     places = [header.channels.index(name) for name in channels]
-    rows, columns = wanted.within(region)
+    runs = _runs(places)
     with _opened(path) as file:
-        for first, last in _runs(places):
-            values = _read(path, file, header, part, first, last, wanted)
-            for out, place in enumerate(places):
-                if first <= place < last:
-                    pixels[rows, columns, out] = values[..., place - first]
+        read = [_read(path, file, header, part, first, last, wanted) for first, last in runs]
+    rows, columns = wanted.within(region)
+    if places == list(range(places[0], places[0] + len(places))):
+        whole = read[0][..., places[0] - runs[0][0] :][..., : len(places)]
+        if wanted == region:
+            return np.ascontiguousarray(whole)
+        pixels[rows, columns] = whole
+        return pixels
+    for (first, last), values in zip(runs, read):
+        for out, place in enumerate(places):
+            if first <= place < last:
+                pixels[rows, columns, out] = values[..., place - first]
     return pixels
 
 
