@@ -16,8 +16,8 @@ def measure_color(
     plate: Plate,
     *,
     trim: Annotated[float, Slider(0, 0.2, min=0, max=0.9)] = 0.02,
-) -> ColorSample | None:
-    """Measure the colors of face and plate under the matte.
+) -> ColorSample:
+    """Measure the colors of face and plate under the matte; the weight is 0 where there is nothing to measure.
 
     Args:
         layer: Face and its matte.

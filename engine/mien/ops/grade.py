@@ -15,8 +15,12 @@ from torch import Tensor
 from mien.types import ColorSample, Grade, Image, Matte, Series
 
 IDENTITY = Grade(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
-STRONGEST = 16.0
+NOTHING = ColorSample(0.0, (0.0,) * 3, (0.0,) * 3, ((0.0,) * 3,) * 3, ((0.0,) * 3,) * 3)
+"""The measurement of an empty matte; every match answers it with ``IDENTITY``."""
+STRONGEST = 64.0
 """Largest gain, and reciprocal of the smallest, that any match may ask for."""
+FLAT = 0.01
+"""Spread, as a share of the mean, that is always granted, so that flat pictures do not divide by zero."""
 STILL = 0.15
 """Change of brightness, as the logarithm of a ratio, across which smoothing stops averaging."""
 _LUMINANCE = (0.2722, 0.6741, 0.0537)
@@ -24,12 +28,12 @@ _BINS = 512
 _STOPS = (-16.0, 16.0)
 
 
-def measure(face: Image, plate: Image, matte: Matte, trim: float = 0.0) -> ColorSample | None:
-    """Weighted means and covariances of (3, H, W) pictures under a (1, H, W) matte; None where it is empty.
+def measure(face: Image, plate: Image, matte: Matte, trim: float = 0.0) -> ColorSample:
+    """Weighted means and covariances of (3, H, W) pictures under a (1, H, W) matte.
 
     ``trim`` is the share of each picture's brightest pixels that does not count: highlights of the light,
     not color of the skin. A pixel that counts in one picture counts in the other. Pixels that hold inf or
-    NaN never count.
+    NaN never count. Where less than one pixel counts the sample is ``NOTHING``, whose weight is 0.
     """
     if face.shape[-3:] != plate.shape[-3:] or matte.shape[-2:] != face.shape[-2:]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (face, plate, matte))
@@ -46,7 +50,7 @@ def measure(face: Image, plate: Image, matte: Matte, trim: float = 0.0) -> Color
         weight = weight * kept
     total = float(weight.sum())
     if total < 1.0:
-        return None
+        return NOTHING
     means, covariances = zip(*(_moments(picture, weight / total) for picture in pictures))
     face_mean, plate_mean = (_triple(middle) for middle in means)
     face_covariance, plate_covariance = (_rows(spread) for spread in covariances)
@@ -55,6 +59,8 @@ def measure(face: Image, plate: Image, matte: Matte, trim: float = 0.0) -> Color
 
 def mean(sample: ColorSample) -> Grade:
     """One gain per channel that brings the face's mean to the plate's: exposure and white balance."""
+    if sample.weight <= 0:
+        return IDENTITY
     gains = [
         _held(there / here) if here > 0 and there > 0 else 1.0
         for here, there in zip(sample.face_mean, sample.plate_mean)
@@ -64,15 +70,14 @@ def mean(sample: ColorSample) -> Grade:
 
 def reinhard(sample: ColorSample) -> Grade:
     """Gain and offset per channel that bring mean and spread to the plate's. Reinhard et al. 2001."""
+    if sample.weight <= 0:
+        return IDENTITY
     gains, offsets = [], []
     for channel in range(3):
         here, there = sample.face_mean[channel], sample.plate_mean[channel]
-        # A floor on both spreads: between two flat pictures nothing but the mean should move.
-        floor = (0.01 * max(abs(here), abs(there), 1e-6)) ** 2
-        spread = (sample.plate_covariance[channel][channel] + floor) / (
-            sample.face_covariance[channel][channel] + floor
-        )
-        gain = _held(math.sqrt(max(spread, 0.0)))
+        wide = sample.plate_covariance[channel][channel] + _floor([there])
+        narrow = sample.face_covariance[channel][channel] + _floor([here])
+        gain = _held(math.sqrt(max(wide / narrow, 0.0)))
         gains.append(gain)
         offsets.append(there - gain * here)
     return _diagonal(gains, offsets)
@@ -83,15 +88,16 @@ def mkl(sample: ColorSample) -> Grade:
 
     Monge-Kantorovich, closed form: A^-1/2 (A^1/2 B A^1/2)^1/2 A^-1/2. Pitié and Kokaram 2007.
     """
+    if sample.weight <= 0:
+        return IDENTITY
     here, there = (torch.tensor(m, dtype=torch.float64) for m in (sample.face_mean, sample.plate_mean))
     face, plate = (
         torch.tensor(rows, dtype=torch.float64) for rows in (sample.face_covariance, sample.plate_covariance)
     )
-    level = max(float(here.abs().max()), float(there.abs().max()), 1e-6)
-    floor = torch.eye(3, dtype=torch.float64) * (0.01 * level) ** 2
-    root = _power(face + floor, 0.5)
-    inverse = _power(face + floor, -0.5)
-    move = inverse @ _power(root @ (plate + floor) @ root, 0.5) @ inverse
+    one = torch.eye(3, dtype=torch.float64)
+    face, plate = face + _floor(sample.face_mean) * one, plate + _floor(sample.plate_mean) * one
+    root, inverse = _power(face, 0.5), _power(face, -0.5)
+    move = inverse @ _power(root @ plate @ root, 0.5) @ inverse
     values, vectors = torch.linalg.eigh(move)
     move = vectors * values.clamp(1 / STRONGEST, STRONGEST) @ vectors.T
     offset = there - move @ here
@@ -128,7 +134,7 @@ def smooth(samples: Series[ColorSample], frames: float) -> Series[ColorSample]:
     matte's wobble explains (a flash, a cut) count little. Frames before the first and after the last
     measurement repeat it.
     """
-    known = [row for row, sample in enumerate(samples.values) if sample is not None]
+    known = [row for row, sample in enumerate(samples.values) if sample is not None and sample.weight > 0]
     if not known:
         return samples
     vectors = torch.stack([_vector(samples.values[row]) for row in known])
@@ -139,7 +145,7 @@ def smooth(samples: Series[ColorSample], frames: float) -> Series[ColorSample]:
     times = vectors.new_tensor([float(row) for row in known])
     filled: list[ColorSample | None] = []
     for row in range(len(samples.values)):
-        exact = samples.values[row]
+        exact = samples.values[row] if row in known else None
         if exact is not None and frames <= 0:
             filled.append(exact)
             continue
@@ -204,6 +210,10 @@ def _moments(picture: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
 def _power(symmetric: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh((symmetric + symmetric.T) / 2)
     return torch.matmul(vectors * values.clamp_min(1e-18).pow(exponent), vectors.T)
+
+
+def _floor(means: Sequence[float]) -> float:
+    return (FLAT * max(1e-6, *(abs(value) for value in means))) ** 2
 
 
 def _diagonal(gains: Sequence[float], offsets: Sequence[float]) -> Grade:
