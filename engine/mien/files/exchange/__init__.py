@@ -1,0 +1,1 @@
+"""Tracks from and for other programs: one module for each foreign format."""
