@@ -24,7 +24,7 @@ from mien.files.atomic import appearing
 from mien.files.movies import open_container
 from mien.files.region import Region
 from mien.files.shot import MOVIES, Native
-from mien.files.stills import Header, first_line, read_headers
+from mien.files.stills import Header, attribute_names, first_line, read_headers, reason
 from mien.files.timecode import packed
 from mien.types import MienError
 
@@ -303,6 +303,20 @@ def _plain_header(window: Region) -> Header:
     )  # fmt: skip
 
 
+def _bare(header: Header, data: Region, channels: int, kind: str) -> Any:
+    if header.spec is None:
+        return oiio.ImageSpec(data.width, data.height, channels, kind)
+    # Copied rather than listed, so that attributes that Python cannot hold come along.
+    spec = oiio.ImageSpec(header.spec)
+    spec.width, spec.height, spec.depth = data.width, data.height, 1
+    spec.tile_width = spec.tile_height = spec.tile_depth = 0
+    spec.deep = False
+    spec.nchannels = channels
+    spec.channelformats = ()
+    spec.set_format(kind)
+    return spec
+
+
 def _spec(
     header: Header,
     data: Region,
@@ -316,16 +330,13 @@ def _spec(
 
     With ``compression`` the file stands for the plate's own part and keeps its name.
     """
-    spec = oiio.ImageSpec(data.width, data.height, len(channels), kind)
-    if header.spec is not None:
-        for attribute in header.spec.extra_attribs:
-            name = attribute.name
-            if _FOREIGN.fullmatch(name) or (compression is None and _PART.fullmatch(name)):
-                continue
-            # Another color space makes what the header says of the plate's untrue.
-            if color is not None and color != header.color and _COLOR.fullmatch(name):
-                continue
-            spec.attribute(name, attribute.type, attribute.value)
+    spec = _bare(header, data, len(channels), kind)
+    for name in attribute_names(spec):
+        foreign = _FOREIGN.fullmatch(name) or (compression is None and _PART.fullmatch(name))
+        # Another color space makes what the header says of the plate's untrue.
+        untrue = color is not None and color != header.color and _COLOR.fullmatch(name)
+        if foreign or untrue:
+            spec.erase_attribute(name)
     spec.channelnames = channels
     spec.alpha_channel = channels.index("A") if "A" in channels else -1
     spec.x, spec.y = data.x + header.origin[0], data.y + header.origin[1]
@@ -360,13 +371,11 @@ def _write(path: Path, parts: Sequence[tuple[Any, NDArray[Any]]]) -> None:
                 if index and written:
                     written = file.open(str(partial), spec, "AppendSubimage")
                 written = written and file.write_image(np.ascontiguousarray(pixels))
-            reason = file.geterror()
+            said = reason(file.geterror)
         finally:
             closed = file.close()
         if not written or not closed:
-            raise MienError(
-                f"Cannot write {path}: {first_line(reason or file.geterror())}. Check permissions and free space."
-            )
+            raise MienError(f"Cannot write {path}: {said}. Check permissions and free space.")
 
 
 def read_provenance(path: Path) -> dict[str, str]:

@@ -7,8 +7,8 @@ Values come as the file stores them: half and float untouched, integers as n / m
 multiplied in or out. The top mip level is read, and only the scanlines or tiles that a region needs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -105,6 +105,14 @@ def first_line(text: str) -> str:
     return lines[0][:_LONGEST_MESSAGE].rstrip(". ")
 
 
+def reason(error: Callable[[], str]) -> str:
+    """What the library says went wrong; damaged files make it speak in bytes that are no text."""
+    try:
+        return first_line(error())
+    except UnicodeDecodeError:
+        return "its header is damaged"
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
@@ -119,7 +127,7 @@ def _opened(path: Path) -> Iterator[Any]:
     wishes["oiio:UnassociatedAlpha"] = 1
     file = oiio.ImageInput.open(str(path), wishes)
     if file is None:
-        raise MienError(_unreadable(path, oiio.geterror()))
+        raise MienError(_unreadable(path, reason(oiio.geterror)))
     try:
         yield file
     finally:
@@ -129,7 +137,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _unreadable(path: Path, message: str) -> str:
     if "ubsampled" in message:
         return f"{path} stores color at a lower resolution than luminance. Save it as RGB."
-    return f"Cannot read {path}: {first_line(message)}. Render or copy it again."
+    return f"Cannot read {path}: {message}. Render or copy it again."
 
 
 def read_headers(path: Path) -> tuple[Header, ...]:
@@ -143,7 +151,10 @@ def read_headers(path: Path) -> tuple[Header, ...]:
         while file.seek_subimage(len(headers), 0):
             spec = file.spec()
             _refuse_impossible(path, spec)
-            headers.append(_header(spec))
+            try:
+                headers.append(_header(spec))
+            except UnicodeDecodeError as error:
+                raise MienError(f"{path} has channel names that are no text. Render it again.") from error
             if len(headers) > _MOST_PARTS:
                 raise MienError(f"{path} has more than {_MOST_PARTS} parts. Save what is needed of it.")
     if not headers or not any(header.channels for header in headers):
@@ -174,8 +185,26 @@ def _refuse_impossible(path: Path, spec: Any) -> None:
         )
 
 
+def attribute_names(spec: Any) -> list[str]:
+    """Names of the attributes of a description, but for those that are no text."""
+    names = []
+    for attribute in spec.extra_attribs:
+        with suppress(UnicodeDecodeError):
+            names.append(attribute.name)
+    return names
+
+
+def _attributes(spec: Any) -> dict[str, Any]:
+    found = {}
+    for attribute in spec.extra_attribs:
+        # Old files hold text in old encodings; it is written again as it is but not shown.
+        with suppress(UnicodeDecodeError):
+            found[attribute.name] = attribute.value
+    return found
+
+
 def _header(spec: Any) -> Header:
-    attributes = {attribute.name: attribute.value for attribute in spec.extra_attribs}
+    attributes = _attributes(spec)
     orientation = attributes.get("Orientation", 1)
     orientation = orientation if orientation in range(1, 9) else 1
     types = tuple(map(str, spec.channelformats)) or (str(spec.format),) * spec.nchannels
@@ -398,7 +427,7 @@ def _read_stored(
 
 def _checked(path: Path, file: Any, values: Any) -> NDArray[Any]:
     if values is None:
-        raise MienError(_unreadable(path, file.geterror()))
+        raise MienError(_unreadable(path, reason(file.geterror)))
     return np.asarray(values)
 
 
