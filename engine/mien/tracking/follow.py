@@ -63,7 +63,8 @@ class Step:
         crop: (4,) the window.
         anchors: (N, 3) the network's landmarks in picture pixels.
         trust: (N,) trust in each of them; 0 where the network is not believed.
-        weight: (N,) how well each point is seen, 0 to 1.
+        weight: (N,) how well each point is known, 0 to 1.
+        facing: (N,) whether each point is seen, 0 to 1.
         estimate: (N, 2) causal estimate in window pixels.
         confidence: Trust in the face, 0 to 1.
         believed: Whether the network's landmarks belong to this face.
@@ -76,6 +77,7 @@ class Step:
     anchors: Array
     trust: Array
     weight: Array
+    facing: Array
     estimate: Array
     confidence: float
     believed: bool
@@ -154,8 +156,9 @@ def begin(name: int, scheme: str, picture: Picture, frame: int, found: Found) ->
     view, color = open_view(picture, frame, crop, carry(matrix(crop), anchors[:, :2]))
     trust = found.confidence.numpy().astype(np.float32)
     weight = (found.confidence * found.visibility).numpy().astype(np.float32)
+    facing = found.visibility.numpy().astype(np.float32)
     confidence = float(found.presence * plausibility(found.points, scheme))
-    step = Step(frame, crop, anchors, trust, weight, view.points, confidence, True, True, ())
+    step = Step(frame, crop, anchors, trust, weight, facing, view.points, confidence, True, True, ())
     return Live(name, scheme, view, view, torch.zeros(4), 0, (describe(color),)), step
 
 
@@ -194,7 +197,8 @@ def settle(live: Live, ahead: Ahead, found: Found, threshold: float, free: bool)
     view = ahead.view
     anchors = found.points.numpy().astype(np.float32)
     seen = carry(matrix(view.crop), anchors[:, :2])
-    away = float(np.median(np.linalg.norm(seen - view.points, axis=1))) / extent(box(view.points))
+    apart = np.linalg.norm(seen - view.points, axis=1) / extent(box(view.points))
+    away = float(np.median(apart))
     # A fast head defeats flow: then it may not contradict the network.
     believable = 1 / (1 + (away / 0.15) ** 4)
     agreement = 1 - ahead.reliable * (1 - believable)
@@ -202,14 +206,19 @@ def settle(live: Live, ahead: Ahead, found: Found, threshold: float, free: bool)
     if confidence >= threshold and live.missing > 2 and stranger(live.looks, describe(ahead.color)):
         confidence = 0.5 * threshold
     believed = confidence >= threshold
-    gain = float(np.clip(0.2 + (away - 0.02) / 0.06, 0.2, 1)) if believed else 0.0
-    estimate = view.points + np.float32(gain) * (seen - view.points)
+    # Points that flow lost to a hand or to the background, or that turned away, return to the network's.
+    gain = np.clip(0.2 + (apart - 0.02) / 0.06, 0.2, 1) if believed else np.zeros_like(apart)
+    gain = np.maximum(gain, believed * (1 - found.visibility.numpy()))[:, None]
+    estimate = (view.points + gain * (seen - view.points)).astype(np.float32)
     supported = ahead.known > 0.35
     if not believed:
         confidence = min(confidence, 0.5 * threshold)
     trust = (found.confidence if believed else torch.zeros_like(found.confidence)).numpy().astype(np.float32)
-    weight = (found.confidence * found.visibility).numpy().astype(np.float32)
-    step = Step(view.frame, view.crop, anchors, trust, weight, estimate, confidence, believed, supported, ahead.links)
+    facing = found.visibility.numpy().astype(np.float32)
+    weight = found.confidence.numpy().astype(np.float32) * facing
+    step = Step(
+        view.frame, view.crop, anchors, trust, weight, facing, estimate, confidence, believed, supported, ahead.links
+    )
     last = replace(view, points=estimate)
     renew = believed and (ahead.known < 0.55 or not 0.7 < float(view.crop[2] / live.key.crop[2]) < 1.4)
     there = window(torch.from_numpy(in_picture(view.crop, estimate)), live.scheme)

@@ -40,7 +40,8 @@ def path(steps: Sequence[Step]) -> tuple[Array, Array]:
         (row[link.frame], index, link) for index, step in enumerate(steps) for link in step.links if link.frame in row
     ]
     start = np.stack([step.estimate for step in steps])
-    flat = solve(anchors, trust, edges, start) if edges else anchors
+    facing = np.clip((np.stack([step.facing for step in steps]) - 0.1) / 0.5, 0, 1)
+    flat = solve(anchors, trust, facing, edges, start) if edges else anchors
     placed = np.stack([in_picture(step.crop, points) for step, points in zip(steps, flat)])
     side = np.array([float(step.crop[2]) for step in steps])[:, None]
     depth = np.stack([step.anchors[:, 2] for step in steps]) / side
@@ -51,13 +52,14 @@ def path(steps: Sequence[Step]) -> tuple[Array, Array]:
     return points.astype(np.float32), weight.astype(np.float32)
 
 
-def solve(anchors: Array, trust: Array, edges: Sequence[tuple[int, int, Link]], start: Array) -> Array:
-    """Minimize the sum above; anchors and start (F, N, 2), trust (F, N)."""
+def solve(
+    anchors: Array, trust: Array, facing: Array, edges: Sequence[tuple[int, int, Link]], start: Array) -> Array:
+    """Minimize the sum above; anchors and start (F, N, 2), trust and facing (F, N)."""
     frames = len(anchors)
     first = np.array([edge[0] for edge in edges])
     second = np.array([edge[1] for edge in edges])
     shift = np.stack([edge[2].shift for edge in edges])
-    sure = np.stack([edge[2].trust for edge in edges])
+    sure = np.stack([edge[2].trust for edge in edges]) * np.minimum(facing[first], facing[second])
     rows = np.arange(len(edges))
     ones = np.ones(len(edges))
     incidence = sparse.csr_matrix(
@@ -68,13 +70,17 @@ def solve(anchors: Array, trust: Array, edges: Sequence[tuple[int, int, Link]], 
     error = np.where(near, NEAR_ERROR, FAR_ERROR)[:, None]
     links: Wide = (sure**2 / error**2 + 1e-4).astype(np.float64)
     noise = anchor_noise(anchors, trust, incidence[near], shift[near], sure[near])
+    # Flow of a hand or of the background is smooth and sure of itself, but leads away from the network's points.
+    away = np.linalg.norm(apply(incidence, anchors) - shift, axis=-1)
+    both = apply(abs(incidence), (trust[..., None] > 0).astype(np.float64))[..., 0] == 2
+    links = links / (1 + np.where(both, away / (4 * noise + 1), 0) ** 4)
     held: Wide = (trust / noise**2 + 1e-6).astype(np.float64)
     found = start.astype(np.float64)
     link_weight, anchor_weight = links, held
     for _ in range(ROUNDS):
         found = conjugate_gradient(found, anchors, anchor_weight, incidence, shift, link_weight)
         off = np.linalg.norm(found - anchors, axis=-1)
-        anchor_weight = held / (1 + (off / (3 * noise)) ** 2)
+        anchor_weight = held / (1 + (off / (3 * noise + 4)) ** 2)
         off = np.linalg.norm(apply(incidence, found) - shift, axis=-1)
         link_weight = links / (1 + (off / (5 * error)) ** 2)
     return found.astype(np.float32)
