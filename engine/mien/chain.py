@@ -32,12 +32,14 @@ class Chain:
         track: The chosen person's track, as read.
         identity_at: The identity to put on in a frame.
         solved: Values of steps that hold for the whole shot.
+        scale: Size of the pictures over the plate's; below 1 for a proxy.
     """
 
     recipe: Recipe
     track: FaceTrack
-    identity_at: Callable[[int], Identity]
+    identity_at: Callable[[int], Identity | None]
     solved: Mapping[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
 
 
 @cache
@@ -54,8 +56,14 @@ def face_source(recipe: Recipe) -> str:
 
 def face_in(chain: Chain, frame: int) -> Face | None:
     """The face that picture steps see in a frame; None where there is none."""
-    track = chain.solved.get(face_source(chain.recipe), chain.track)
-    return face_at(track, frame)
+    return scaled(face_at(chain.solved.get(face_source(chain.recipe), chain.track), frame), chain.scale)
+
+
+def scaled(face: Face | None, scale: float) -> Face | None:
+    """A face as it lies in a plate of another size."""
+    if face is None or scale == 1:
+        return face
+    return replace(face, points=face.points * scale, width=face.width * scale)
 
 
 def region(chain: Chain, frame: int, face: Face) -> tuple[int, int, int, int]:
@@ -77,8 +85,8 @@ def region(chain: Chain, frame: int, face: Face) -> tuple[int, int, int, int]:
     return low[0], low[1], high[0], high[1]
 
 
-def evaluate(chain: Chain, frame: int, plate: Plate, target: str) -> Any:
-    """The value of step ``target`` in one frame: a pure function of its arguments.
+def evaluate(chain: Chain, frame: int, plate: Plate, target: str) -> dict[str, Any] | None:
+    """The values of step ``target`` and of those before it in one frame: a pure function of its arguments.
 
     Returns None where there is no face, or where a solved value has nothing for this frame.
     """
@@ -93,12 +101,12 @@ def evaluate(chain: Chain, frame: int, plate: Plate, target: str) -> Any:
             if isinstance(value, Series):
                 value = value.at(frame)
             elif isinstance(value, FaceTrack) and not port.series:
-                value = face_at(value, frame)
+                value = scaled(face_at(value, frame), chain.scale)
             if value is None:
                 return None
             inputs[port.name] = value
         values[step.name] = FUNCTIONS[step.node](**inputs, **at_frame(step.settings, frame))
-    return values[target]
+    return values
 
 
 def solves(chain: Chain) -> Iterator[tuple[Step, tuple[str, ...]]]:

@@ -232,8 +232,11 @@ class Colors:
     def between(self, source: str, target: str) -> Transform:
         """The way from one space to another."""
         here, there = self.space(source), self.space(target)
+        return self._transform(ocio.ColorSpaceTransform(src=here, dst=there), here, there)
+
+    def _transform(self, transform: Any, here: str, there: str) -> Transform:
         try:
-            whole = self.config.getProcessor(here, there)
+            whole = self.config.getProcessor(transform)
         except ocio.Exception as error:
             raise MienError(f"No way from {here} to {there} in {self.source}: {error}") from error
         depth = ocio.BIT_DEPTH_F32
@@ -242,6 +245,26 @@ class Colors:
         steps = () if unchanged else _steps(processor.createGroupTransform())
         fast = None if unchanged else whole.getOptimizedCPUProcessor(depth, depth, _EXACT)
         return Transform(here, there, unchanged, steps, fast)
+
+    def is_linear(self, space: str) -> bool:
+        """Whether a space holds scene-linear light, in which premultiplied layers may be laid over."""
+        found = self.space(space)
+        return found == self.working or self.config.getColorSpace(found).getEncoding() == "scene-linear"
+
+    def for_viewing(self, space: str, *, like: str | None = None) -> Transform:
+        """The way from a space to what a movie shows.
+
+        Plates that are made for a display (``like``, else ``space`` itself) are shown in their own space; all
+        others through the config's default view of its default display.
+        """
+        plate = self.space(like or space)
+        if self.config.getColorSpace(plate).getEncoding() in ("sdr-video", "hdr-video"):
+            return self.between(space, plate)
+        display = self.config.getDefaultDisplay()
+        view = self.config.getDefaultView(display)
+        return self._transform(
+            ocio.DisplayViewTransform(src=self.space(space), display=display, view=view), self.space(space), view
+        )
 
     def interop_id(self, space: str) -> str | None:
         """The color interop ID that other programs know a space by, where the config tells it."""

@@ -30,6 +30,7 @@ VERSION = 1
 GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity"}
 """What every recipe has before its first step, and of which type it is."""
 WRITES = ("layer", "host", "full", "movie", "stmap")
+CODECS = ("h264", "h264-10bit", "prores4444", "prores422hq", "prores422", "dnxhr-hqx", "dnxhr-444")
 SIZE_LIMIT = 64 * 2**20
 """Bytes of the largest recipe that is read."""
 
@@ -71,7 +72,7 @@ class Output:
         pixels: ``half`` or ``float`` for layers.
         side_by_side: Movies show plate and result next to each other.
         height: Movies are scaled to this height in pixels; None keeps the plate's.
-        codec: ``prores4444``, ``prores422``, ``dnxhr``, ``h264`` or ``h264-10``.
+        codec: How movies are coded, one of ``CODECS``.
     """
 
     folder: str
@@ -119,7 +120,9 @@ CONVERT = (
     Step("matte_edge", "matte_edge", {"layer": "face_matte"}),
     Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate"}),
     Step("match_color", "match_color", {"samples": "measure_color"}),
+    Step("plate_white", "plate_white", {"samples": "measure_color"}),
     Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),
+    Step("composite", "composite", {"layer": "grade_face", "plate": "plate", "white": "plate_white"}),
 )
 """The chain that ``mien convert`` builds."""
 
@@ -150,7 +153,7 @@ def check(recipe: Recipe) -> Recipe:
     for name, allowed in {
         "window": ("face", "full"),
         "pixels": ("half", "float"),
-        "codec": ("prores4444", "prores422", "dnxhr", "h264", "h264-10"),
+        "codec": CODECS,
     }.items():
         if getattr(recipe.output, name) not in allowed:
             raise RecipeError(f"Output {name} is {getattr(recipe.output, name)!r}: choose {' or '.join(allowed)}.")

@@ -29,6 +29,7 @@ class Socket:
 Image = Annotated[Tensor, Socket("Image", "(..., 3, H, W)")]
 Matte = Annotated[Tensor, Socket("Matte", "(..., 1, H, W), 0 outside to 1 inside")]
 Points = Annotated[Tensor, Socket("Points", "(..., N, 2) or (..., N, 3)")]
+White = Annotated[float, Socket("White", "scene-linear level above which light is a highlight")]
 Matrix = Annotated[Tensor, Socket("Matrix", "(..., 3, 3), maps (x, y, 1)")]
 
 
@@ -39,12 +40,10 @@ class Plate:
     Attributes:
         image: Scene-linear picture of the region.
         corner: Plate pixel (x, y) of the region's top-left pixel; may be negative in overscan.
-        white: Scene-linear level that networks see as white; what lies above it is residual.
     """
 
     image: Image
     corner: tuple[int, int]
-    white: float = 1.0
 
 
 @dataclass(frozen=True)

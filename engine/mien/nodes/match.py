@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from mien.declare import Slider
 from mien.ops import grade as moves
 from mien.ops import region
-from mien.types import ColorSample, Grade, Layer, Plate, Series
+from mien.types import ColorSample, Grade, Layer, Plate, Series, White
 
 SOLVERS = {"mean": moves.mean, "reinhard": moves.reinhard, "mkl": moves.mkl}
 
@@ -54,6 +54,24 @@ def match_color(
     steady = moves.smooth(samples, smooth)
     solved = tuple(moves.IDENTITY if sample is None else solve(sample) for sample in steady.values)
     return Series(samples.first, solved)
+
+
+def plate_white(
+    samples: Series[ColorSample],
+    *,
+    headroom: Annotated[float, Slider(2, 12, min=1)] = 5.0,
+    smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
+) -> Series[White]:
+    """Find the light in each frame above which the plate shows highlights rather than skin.
+
+    Args:
+        samples: What was measured in each frame.
+        headroom: How many times brighter than the plate's face on average a highlight is.
+        smooth: Frames over which measurements are averaged.
+    """
+    steady = moves.smooth(samples, smooth)
+    levels = tuple(None if sample is None else headroom * sum(sample.plate_mean) / 3 for sample in steady.values)
+    return Series(samples.first, levels)
 
 
 def grade_face(

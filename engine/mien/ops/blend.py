@@ -19,3 +19,16 @@ def over(front: Image, back: Image, matte: Matte) -> Image:
         # inf - inf is NaN: an infinite plate pixel under a soft edge stays infinite instead.
         mixed = torch.where(torch.isfinite(mixed), mixed, matte * front + (1 - matte) * back)
     return torch.where(matte >= 1, front, torch.where(matte > 0, mixed, back))
+
+
+def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.0) -> Image:
+    """Light of ``back`` above ``white`` and below 0 in place of what ``front`` has there.
+
+    Pictures are (..., 3, H, W), scene-linear. With ``amount`` 0 ``front`` comes back as it is; infinite and
+    undefined light is not carried.
+    """
+    if amount == 0:
+        return front
+    beyond = back - back.clamp(0, white)
+    carried = front.clamp(0, white) + torch.where(beyond.isfinite(), beyond, 0)
+    return carried if amount == 1 else torch.lerp(front, carried, amount)

@@ -1,0 +1,266 @@
+"""The command line: ``mien demo``, ``track``, ``convert``, ``render``, ``inspect``, ``describe``.
+
+Exit codes: 0 all done; 1 something failed, with a list of what; 2 bad arguments.
+"""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from mien.declare import DeclarationError
+from mien.recipe import RecipeError
+
+app = typer.Typer(
+    help="Consented face replacement, de-aging and clean-up for compositors.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+class Detector(str, Enum):
+    """Which networks find faces."""
+
+    builtin = "builtin"
+    face_alignment = "face-alignment"
+    onnx = "onnx"
+
+
+class Device(str, Enum):
+    """Where pictures are computed."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Frames = Annotated[str | None, typer.Option("--frames", help="First and last frame, as in 1001-1048.")]
+Colorspace = Annotated[str | None, typer.Option(help="Color space of the plate; else header, file rules, kind.")]
+Ocio = Annotated[str | None, typer.Option(help="OpenColorIO config; else $OCIO, else the built-in ACES config.")]
+Part = Annotated[str | None, typer.Option("--layer", help="Layer or part of a multi-layer EXR.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NODE.PARAM=VALUE", help="Change a setting.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where pictures are computed.")]
+DetectorOption = Annotated[Detector, typer.Option(help="Networks that find faces.")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of networks, for --detector onnx.")]
+Json = Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Redo frames that are up to date.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", metavar="[NAME@]FRAME:FILE", help="Points placed by hand.")]
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", help="Folder to work in.")] = Path("mien-demo"),
+    frames: Annotated[int, typer.Option(min=2, max=240, help="Length of the shot.")] = 48,
+    json: Json = False,
+) -> None:
+    """Make a shot of one public-domain portrait, put another on it, and say where to look."""
+    from mien.commands import demonstrate
+    from mien.progress import teller
+
+    with teller(json) as tell:
+        _finish(demonstrate(output, frames, tell), tell)
+
+
+@app.command()
+def track(
+    plate: Annotated[str, typer.Argument(help="Sequence (plate.####.exr), movie, picture, or folder.")],
+    output: Annotated[Path, typer.Option("-o", help="Track file to write, NAME.json.")],
+    detector: DetectorOption = Detector.builtin,
+    weights: Weights = None,
+    frames: Frames = None,
+    colorspace: Colorspace = None,
+    ocio: Ocio = None,
+    layer: Part = None,
+    key: Keys = None,
+    settings: Settings = None,
+    preview: Annotated[Path | None, typer.Option(help="Movie with mesh, names, confidence and pose drawn.")] = None,
+    export: Annotated[list[Path] | None, typer.Option(help="Also write .csv or .nk (corner pin, transform).")] = None,
+    source: Annotated[Path | None, typer.Option("--import", help="Take points from .nk, .csv, .json, .png, .jpg.")] = None,
+    name: Annotated[list[str] | None, typer.Option(metavar="FACE=NAME", help="Name a face that was found.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="FACE", help="Leave this face alone.")] = None,
+    device: DeviceOption = Device.auto,
+    json: Json = False,
+) -> None:
+    """Find and follow every face of a shot, and write where they are."""
+    from mien.commands import PlateArguments, TrackArguments, track_shot
+    from mien.progress import teller
+
+    arguments = TrackArguments(
+        detector=detector.value,
+        weights=weights,
+        keys=tuple(key or ()),
+        source=source,
+        settings=_assignments(settings),
+        names=_pairs(name or (), "--name", "FACE=NAME"),
+        ignore=tuple(ignore or ()),
+        preview=preview,
+        exports=tuple(export or ()),
+        device=device.value,
+    )
+    with teller(json) as tell:
+        _finish(track_shot(PlateArguments(plate, _range(frames), colorspace, ocio, layer), output, arguments, tell), tell)
+
+
+@app.command()
+def convert(
+    plate: Annotated[str, typer.Argument(help="Sequence (plate.####.exr), movie, picture, or folder.")],
+    output: Annotated[Path, typer.Option("-o", help="Folder for everything that is written.")],
+    identity: Annotated[Path | None, typer.Option(help="Identity file to put on.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Photographs, or a take, of the performer.")] = None,
+    source_colorspace: Annotated[str | None, typer.Option(help="Color space of the sources.")] = None,
+    source_start: Annotated[int | None, typer.Option(help="Take frame that goes onto the first frame.")] = None,
+    likeness: Annotated[str, typer.Option(help="Whose face is put on.")] = "",
+    release: Annotated[str, typer.Option(help="Contract or release that permits it.")] = "",
+    release_until: Annotated[str, typer.Option(help="Last day of the release, YYYY-MM-DD.")] = "",
+    track: Annotated[Path | None, typer.Option(help="Track file; without one the shot is tracked first.")] = None,
+    face: Annotated[str | None, typer.Option(help="Whose face in the track; else the most prominent.")] = None,
+    frames: Frames = None,
+    recipe: Annotated[Path | None, typer.Option(help="Take the chain of nodes from this recipe.")] = None,
+    settings: Settings = None,
+    write: Annotated[str, typer.Option(help="layer, host, full, movie, stmap; several with commas.")] = "layer",
+    window: Annotated[str, typer.Option(help="Data window of layers: face or full.")] = "face",
+    pixels: Annotated[str, typer.Option(help="Pixel type of layers: half or float.")] = "half",
+    codec: Annotated[str, typer.Option(help="prores4444, prores422, dnxhr, h264 or h264-10.")] = "h264",
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Movies show plate and result.")] = False,
+    resize: Annotated[int | None, typer.Option(help="Height of movies in pixels.")] = None,
+    colorspace: Colorspace = None,
+    ocio: Ocio = None,
+    layer: Part = None,
+    detector: DetectorOption = Detector.builtin,
+    weights: Weights = None,
+    device: DeviceOption = Device.auto,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Put a consenting performer's face on a shot: layers, full frames, a movie."""
+    from mien.commands import ConvertArguments, PlateArguments, TrackArguments, convert_shot
+    from mien.progress import teller
+
+    if (identity is None) == (not source):
+        _refuse("Say whose face to put on: either --identity FILE or --source PHOTO.")
+    arguments = ConvertArguments(
+        plate=PlateArguments(plate, _range(frames), colorspace, ocio, layer),
+        folder=output,
+        identity=identity,
+        sources=tuple(source or ()),
+        source_colorspace=source_colorspace,
+        source_start=source_start,
+        likeness=likeness,
+        release=release,
+        release_until=release_until,
+        track=track,
+        face=face,
+        recipe=recipe,
+        settings=_assignments(settings),
+        write=tuple(word.strip() for word in write.split(",") if word.strip()),
+        window=window,
+        pixels=pixels,
+        codec=codec,
+        side_by_side=side_by_side,
+        height=resize,
+        tracking=TrackArguments(detector=detector.value, weights=weights, device=device.value),
+        device=device.value,
+        force=force,
+    )
+    with teller(json) as tell:
+        _finish(convert_shot(arguments, tell), tell)
+
+
+@app.command()
+def render(
+    recipe: Annotated[Path, typer.Argument(help="Recipe that mien convert, or a host, wrote.")],
+    frames: Frames = None,
+    device: DeviceOption = Device.auto,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Render frames of a recipe: what a farm task runs."""
+    from mien.commands import render_recipe
+    from mien.progress import teller
+
+    with teller(json) as tell:
+        _finish(render_recipe(recipe, _range(frames), device.value, force, tell), tell)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="Track, identity, recipe, curves, or a rendered frame or movie.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a file is, and where it comes from."""
+    from mien.inspection import inspect_file
+
+    inspect_file(file, as_json=json)
+
+
+@app.command()
+def describe(
+    node: Annotated[str | None, typer.Argument(help="One node; else all.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print nodes.json.")] = False,
+) -> None:
+    """Show the nodes and their settings."""
+    from mien.inspection import describe_nodes
+
+    describe_nodes(node, as_json=json)
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    from mien.files.sequence import parse_frames
+
+    return parse_frames(text) if text else None
+
+
+def _assignments(settings: list[str] | None) -> dict[str, Any]:
+    return dict(_pairs(settings or (), "--set", "NODE.PARAM=VALUE"))
+
+
+def _pairs(texts: Any, option: str, form: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            _refuse(f"{option} {text!r}: write {form}.")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"Error: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def _finish(outcome: Any, tell: Any) -> None:
+    tell(outcome)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run ``mien``; errors that an artist can mend are one sentence, all else is a bug and shows its trace."""
+    try:
+        app()
+    except (RecipeError, DeclarationError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read our output has left: nothing more to say, and Python must not complain at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to continue.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        from mien.types import MienError
+
+        if not isinstance(error, MienError):
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

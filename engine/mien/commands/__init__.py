@@ -1,0 +1,18 @@
+"""What each command of the command line does, free of how its arguments were typed."""
+
+from mien.commands.convert import ConvertArguments, convert_shot, render_recipe
+from mien.commands.demonstrate import demonstrate
+from mien.commands.plate import OpenPlate, PlateArguments, open_plate
+from mien.commands.track import TrackArguments, track_shot
+
+__all__ = [
+    "ConvertArguments",
+    "OpenPlate",
+    "PlateArguments",
+    "TrackArguments",
+    "convert_shot",
+    "demonstrate",
+    "open_plate",
+    "render_recipe",
+    "track_shot",
+]

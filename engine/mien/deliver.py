@@ -1,0 +1,242 @@
+"""What a render writes for each frame, where, and in which color space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.files.atomic import remove_stale
+from mien.files.layers import read_provenance, write_empty_layer, write_full, write_host, write_layer
+from mien.files.shot import Native, read_header
+from mien.files.stills import Header
+from mien.job import Job
+from mien.ops.blend import over
+from mien.ops.distance import signed_distance
+from mien.recipe import digest
+from mien.types import Layer, MienError, Plate
+
+FORMAT = 1
+"""Version of what delivered files hold; part of every frame's key."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where and how a job's frames are written."""
+
+    job: Job
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is written for each frame; a movie is made of the layers, so it needs them."""
+        wanted = self.job.recipe.output.write
+        kinds = [kind for kind in ("layer", "host", "full") if kind in wanted]
+        return tuple(kinds if "layer" in kinds or "movie" not in wanted else ["layer", *kinds])
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether whole plate frames are read."""
+        return "full" in self.kinds
+
+    @cached_property
+    def layer_space(self) -> str:
+        """Color space of layers: the plate's where that is linear, else the working space.
+
+        A layer is premultiplied and laid over in linear light; hosts bring a plate there first.
+        """
+        return self.job.space if self.job.colors.is_linear(self.job.space) else self.job.colors.working
+
+    def files(self, frame: int) -> dict[str, Path]:
+        """Every file of one frame by role."""
+        output = self.job.recipe.output
+        number = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
+        named = {
+            "layer": {"layer": f"layer/{output.name}.{number}.exr"},
+            "full": {"full": f"full/{output.name}.{number}.exr"},
+            "host": {"raw": f"host/{output.name}_raw.{number}.exr", "matte": f"host/{output.name}_matte.{number}.exr"},
+        }
+        return {role: self.job.folder / name for kind in self.kinds for role, name in named[kind].items()}
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Patterns of what is written, for people."""
+        some = self.files(0)
+        return tuple(str(path).replace(".0000.exr", ".####.exr") for path in some.values())
+
+    def key(self, frame_key: str) -> str:
+        """Key of a frame's files: what the frame depends on and how it is written."""
+        output = self.job.recipe.output
+        return digest(FORMAT, frame_key, output.window, output.pixels, self.layer_space)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One frame ready to be written: pictures in the files' color spaces, (h, w, channels) or (h, w).
+
+    Attributes:
+        frame: Its number.
+        key: Key of its files.
+        header: What the plate's frame says of itself.
+        native: The whole plate frame, for full frames.
+        corner: Plate pixel of the pictures' top-left pixel.
+        image, raw, matte, mattes: The layer; None where there is no face.
+        distance: Signed distance from the matte's edge in pixels, for hosts.
+        comp: The result in the plate's own space, for full frames.
+    """
+
+    frame: int
+    key: str
+    header: Header
+    native: Native | None
+    corner: tuple[int, int] = (0, 0)
+    image: NDArray[np.float32] | None = None
+    raw: NDArray[np.float32] | None = None
+    matte: NDArray[np.float32] | None = None
+    mattes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    distance: NDArray[np.float32] | None = None
+    comp: NDArray[np.float32] | None = None
+
+
+def up_to_date(destination: Destination, frame: int, frame_key: str) -> bool:
+    """Whether every file of a frame is there and was made from exactly what it would be made from now."""
+    key = destination.key(frame_key)
+    for path in destination.files(frame).values():
+        try:
+            if not path.is_file() or read_provenance(path).get("frame_key") != key:
+                return False
+        except MienError:
+            return False
+    return True
+
+
+def frame_header(job: Job, frame: int, native: Native | None) -> Header:
+    """What a plate's frame says of itself."""
+    return native.headers[native.chosen.part] if native is not None else read_header(job.shot, frame)
+
+
+def compute(
+    destination: Destination,
+    frame: int,
+    frame_key: str,
+    header: Header,
+    native: Native | None,
+    plate: Plate | None,
+    raw: Layer | None,
+    layer: Layer | None,
+) -> Delivered:
+    """Bring a frame's layer into the files' color spaces, and lay it over where full frames are wanted.
+
+    Args:
+        destination: Where it goes.
+        frame: Its number.
+        frame_key: Hash of what it depends on.
+        header: What the plate's frame says of itself.
+        native: The whole plate frame, for full frames.
+        plate: The region in the working space; None without a face.
+        raw: The converter's layer, before anything else was done to it.
+        layer: The finished layer; None without a face.
+    """
+    key = destination.key(frame_key)
+    if plate is None or layer is None or raw is None:
+        return Delivered(frame, key, header, native)
+    job = destination.job
+    to_layer = job.colors.from_working(destination.layer_space)
+    comp = None
+    if native is not None:
+        laid = over(layer.image, plate.image, layer.matte)
+        comp = _array(job.colors.from_working(job.space)(laid))
+    signed = signed_distance(layer.matte) if "host" in destination.kinds else None
+    return Delivered(
+        frame=frame,
+        key=key,
+        header=header,
+        native=native,
+        corner=layer.corner,
+        image=_array(to_layer(layer.image)),
+        raw=_array(to_layer(raw.image)),
+        matte=_array(layer.matte)[..., 0],
+        mattes={name: _array(matte)[..., 0] for name, matte in layer.mattes.items()},
+        distance=None if signed is None else _array(signed)[..., 0],
+        comp=comp,
+    )
+
+
+def write(destination: Destination, made: Delivered) -> None:
+    """Write a frame's files; each appears when it is whole.
+
+    Raises:
+        MienError: A file cannot be written.
+    """
+    job = destination.job
+    files = destination.files(made.frame)
+    provenance = {**job.provenance, "frame_key": made.key, "frame": str(made.frame)}
+    color = job.colors.interop_id(destination.layer_space)
+    if "layer" in files:
+        _write_layer(destination, files["layer"], made, provenance, color)
+    if "raw" in files:
+        nothing = np.zeros((1, 1), np.float32)
+        empty = made.matte is None
+        write_host(
+            files["raw"],
+            files["matte"],
+            made.header,
+            raw=np.zeros((1, 1, 3), np.float32) if made.raw is None else made.raw,
+            matte=nothing if made.matte is None else made.matte,
+            distance=nothing if made.distance is None or empty else made.distance,
+            hold_out=made.mattes.get("hold_out", np.zeros_like(nothing if made.matte is None else made.matte)),
+            corner=made.corner,
+            provenance=provenance,
+            color=color,
+        )
+    if "full" in files:
+        assert made.native is not None
+        empty_image = np.zeros((0, 0, 3), np.float32)
+        write_full(
+            files["full"],
+            made.native,
+            image=empty_image if made.comp is None else made.comp,
+            mask=np.zeros((0, 0), np.bool_) if made.matte is None else made.matte > 0,
+            corner=made.corner,
+            provenance=provenance,
+        )
+
+
+def _write_layer(
+    destination: Destination, path: Path, made: Delivered, provenance: Mapping[str, str], color: str | None
+) -> None:
+    output = destination.job.recipe.output
+    shared: dict[str, Any] = {
+        "provenance": provenance,
+        "color": color,
+        "pixel_type": output.pixels,
+        "window": "full" if output.window == "full" else "region",
+    }
+    if made.image is None or made.matte is None or made.raw is None:
+        write_empty_layer(path, made.header, mattes=(), **shared)
+        return
+    write_layer(
+        path,
+        made.header,
+        image=made.image,
+        matte=made.matte,
+        raw=made.raw,
+        mattes=made.mattes,
+        corner=made.corner,
+        **shared,
+    )
+
+
+def clear_leftovers(destination: Destination) -> None:
+    """Remove what a killed run left half written under hidden names."""
+    for path in destination.files(0).values():
+        if path.parent.is_dir():
+            remove_stale(path.parent)
+
+
+def _array(picture: torch.Tensor) -> NDArray[np.float32]:
+    packed: NDArray[np.float32] = picture.movedim(-3, -1).contiguous().cpu().numpy()
+    return packed

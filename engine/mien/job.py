@@ -1,0 +1,229 @@
+"""A recipe with everything it draws on opened, and the keys that tell whether a frame is up to date."""
+
+import hashlib
+import json
+import os
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mien.chain import Chain, declaration, face_in
+from mien.color import Colors
+from mien.color import load as load_colors
+from mien.files.identities import IdentityFile, read_identity
+from mien.files.shot import Shot, open_shot
+from mien.files.tracks import TrackFile, read_tracks
+from mien.files.whole import write_whole
+from mien.footage import plate_space
+from mien.performer import open_identity, prominent
+from mien.recipe import Recipe, at_frame, digest
+from mien.tracking import face_at
+from mien.types import Face, FaceTrack, MienError, Series
+
+ENGINE = version("mien")
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe ready to run.
+
+    Attributes:
+        recipe: Checked recipe.
+        shot: The plate, over the recipe's whole range.
+        colors: The OpenColorIO config.
+        space: Color space of the plate.
+        identity: Whose face is put on.
+        chain: The steps and what they draw on.
+        device: Where pictures are computed.
+        prints: Hashes of the plate's frames.
+    """
+
+    recipe: Recipe
+    shot: Shot
+    colors: Colors
+    space: str
+    identity: IdentityFile
+    chain: Chain
+    device: torch.device
+    prints: "Fingerprints"
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return Path(self.recipe.output.folder)
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """What every output says of its origin, apart from what differs from frame to frame."""
+        likeness = self.identity.likeness
+        warnings = likeness.warnings(date.today())
+        return {
+            "engine": f"mien {ENGINE}",
+            "synthetic": "This picture holds a synthetic face: composite with a digitally replaced face.",
+            "recipe": digest(asdict(replace(self.recipe, output=replace(self.recipe.output, folder="")))),
+            "identity": self.identity.digest,
+            "likeness": likeness.name or "not named",
+            "release": likeness.release or "none named",
+            **({"release_until": likeness.until} if likeness.until else {}),
+            **({"warning": " ".join(warnings)} if warnings else {}),
+            "plate": self.shot.name,
+            "plate_space": self.space,
+        }
+
+
+@dataclass
+class Fingerprints:
+    """Content hashes of a plate's frames, remembered on disk by size and time so that a file is hashed once.
+
+    Attributes:
+        path: The memory.
+        known: File name to [size, modification time in nanoseconds, hash].
+    """
+
+    path: Path
+    known: dict[str, list[Any]] = field(default_factory=dict)
+    changed: bool = False
+
+    def of(self, file: Path) -> str:
+        """Hash of a file's content.
+
+        Raises:
+            MienError: The file cannot be read.
+        """
+        try:
+            facts = os.stat(file)
+            remembered = self.known.get(str(file))
+            if remembered and remembered[:2] == [facts.st_size, facts.st_mtime_ns]:
+                return str(remembered[2])
+            hasher = hashlib.blake2b(digest_size=16)
+            with file.open("rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    hasher.update(chunk)
+        except OSError as error:
+            raise MienError(f"Cannot read {file}: {error.strerror}. Check the path.") from error
+        self.known[str(file)] = [facts.st_size, facts.st_mtime_ns, hasher.hexdigest()]
+        self.changed = True
+        return hasher.hexdigest()
+
+    def save(self) -> None:
+        """Write the memory, whole or not at all; losing it costs only time."""
+        if self.changed:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(self.known).encode())
+            self.changed = False
+
+
+def open_fingerprints(path: Path) -> Fingerprints:
+    """The remembered hashes; an unreadable memory is an empty one."""
+    try:
+        known = json.loads(path.read_bytes())
+        whole = isinstance(known, dict) and all(isinstance(v, list) and len(v) == 3 for v in known.values())
+    except (OSError, ValueError, RecursionError):
+        whole = False
+    return Fingerprints(path, known if whole else {})
+
+
+def open_job(recipe: Recipe, device: str = "auto") -> Job:
+    """Open everything that a checked recipe draws on.
+
+    Raises:
+        MienError: A file is missing or damaged, or a name is unknown to the config or the track.
+    """
+    place = choose_device(device)
+    shot = open_shot(recipe.plate.path, (recipe.plate.first, recipe.plate.last), layer=recipe.plate.part)
+    colors = load_colors(recipe.ocio)
+    space = plate_space(shot, colors, recipe.plate.colorspace)
+    track = choose_face(read_tracks(Path(recipe.track)), recipe.face)
+    identity = read_identity(Path(recipe.identity))
+    identity_at = open_identity(identity, Path(recipe.identity), colors, place)
+    prints = open_fingerprints(Path(recipe.output.folder) / "solve" / "plate.json")
+    return Job(recipe, shot, colors, space, identity, Chain(recipe, track, identity_at), place, prints)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda`` as a device.
+
+    Raises:
+        MienError: CUDA is asked for where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise MienError(f"There is no device {name!r}: say auto, cpu or cuda.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MienError("No CUDA device can be used here. Use --device cpu, or install torch for your GPU.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_face(tracks: TrackFile, name: str | None) -> FaceTrack:
+    """The named person, or the most prominent one of those not ignored.
+
+    Raises:
+        MienError: Nobody of that name, or nobody at all.
+    """
+    if name:
+        return tracks.person(name)
+    found = prominent(tracks.tracks)
+    if found is None:
+        raise MienError(
+            f"No face was found in {tracks.plate.path}, frames {tracks.plate.first}-{tracks.plate.last}. "
+            "Lower --set track_faces.confidence, or place points by hand with mien track --key."
+        )
+    return found
+
+
+def frame_key(job: Job, frame: int, target: str) -> str:
+    """Hash of everything that the value of a step depends on in one frame.
+
+    The step's settings at this frame and those of the steps before it, whole-shot values at this frame only,
+    the plate's frame, the identity, the config, the engine's version.
+    """
+    chain, recipe = job.chain, job.recipe
+    steps = {step.name: step for step in recipe.steps}
+    needed: dict[str, Any] = {}
+    waiting = [target]
+    while waiting:
+        name = waiting.pop()
+        if name in needed:
+            continue
+        if name in chain.solved:
+            needed[name] = _value_digest(chain.solved[name], frame)
+        elif name in steps:
+            step = steps[name]
+            needed[name] = [step.node, dict(step.inputs), at_frame(step.settings, frame)]
+            waiting.extend(step.inputs.values())
+            if any(port.type == "Face" for port in declaration(step.node).inputs):
+                needed["face"] = _face_digest(face_in(chain, frame))
+        elif name == "track":
+            needed[name] = _value_digest(chain.track, frame)
+        elif name == "identity":
+            identity = chain.identity_at(frame)
+            needed[name] = [job.identity.digest, identity and identity.digest]
+        elif name == "plate":
+            needed[name] = [job.prints.of(job.shot.file(frame)), frame, job.space, job.recipe.plate.part]
+    return digest(ENGINE, job.colors.digest, str(job.device), needed)
+
+
+def _value_digest(value: Any, frame: int) -> Any:
+    if isinstance(value, FaceTrack):
+        return _face_digest(face_at(value, frame))
+    if isinstance(value, Series):
+        found = value.at(frame)
+        return asdict(found) if hasattr(found, "__dataclass_fields__") else found
+    raise TypeError(f"{type(value).__name__} is no value of a shot")
+
+
+def _face_digest(face: Face | None) -> Any:
+    if face is None:
+        return None
+    hasher = hashlib.blake2b(digest_size=16)
+    for tensor in (face.points, face.weight):
+        hasher.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return [hasher.hexdigest(), face.confidence, face.width, face.scheme, face.aspect]
+
+

@@ -1,0 +1,240 @@
+"""Running a job: solve what holds for the shot, then render any frames of it, in any order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.nn.functional import avg_pool2d
+
+from mien.chain import declaration, evaluate, face_in, region, solve, solves, with_solved
+from mien.deliver import Delivered, Destination, clear_leftovers, compute, up_to_date, write
+from mien.files.curves import read_curves, write_curves
+from mien.files.region import Region
+from mien.files.shot import Native, read_header, read_native, read_region
+from mien.files.stills import Header
+from mien.job import ENGINE, Job, frame_key
+from mien.pipeline import overlap
+from mien.progress import Advance, Failure, Note, Tell
+from mien.types import Face, Layer, MienError, Plate, Series
+
+PROXY_WIDTH = 256
+"""Faces are measured for a solve at no more than about twice this width in pixels."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """How a render ended.
+
+    Attributes:
+        done: Frames written.
+        skipped: Frames that were up to date.
+        failed: What was wrong, by frame.
+    """
+
+    done: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read for one frame.
+
+    Attributes:
+        region: Plate pixels that the frame needs.
+        pixels: (3, H, W) of them, as stored.
+        header: What the frame says of itself.
+        native: The whole frame, where a full frame is to be written.
+        face: The face to replace.
+        key: Hash of everything the frame depends on.
+    """
+
+    region: Region
+    pixels: torch.Tensor
+    header: Header
+    native: Native | None
+    face: Face | None
+    key: str
+
+
+def read_source(job: Job, frame: int, key: str, whole: bool) -> Source:
+    """Read what a frame needs of the plate: the face's region, and all of it where ``whole``."""
+    face = face_in(job.chain, frame)
+    native = read_native(job.shot, frame) if whole else None
+    header = read_header(job.shot, frame) if native is None else native.headers[native.chosen.part]
+    nothing = Source(Region(0, 0, 0, 0), torch.zeros(3, 0, 0), header, native, None, key)
+    if face is None:
+        return nothing
+    place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
+    if not place.width or not place.height:
+        return nothing
+    pixels = torch.from_numpy(read_region(job.shot, frame, place)).movedim(-1, 0)
+    return Source(place, pixels, header, native, face, key)
+
+
+def corners(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """x, y, width, height of x0, y0, x1, y1."""
+    return box[0], box[1], max(0, box[2] - box[0]), max(0, box[3] - box[1])
+
+
+def plate_of(job: Job, source: Source) -> Plate:
+    """The region in the working space, on the job's device."""
+    image = job.colors.to_working(job.space)(source.pixels.to(job.device))
+    return Plate(image, (source.region.x, source.region.y))
+
+
+@torch.inference_mode()
+def solved(job: Job, tell: Tell, cancelled: Callable[[], bool] = lambda: False) -> Job:
+    """The job with everything solved that holds for the shot; gathered values are kept on disk by key."""
+    while True:
+        step, names = next(solves(job.chain), (None, ()))
+        if step is None:
+            return job
+        for name in names:
+            job = _with_gathered(job, name, gather(job, name, tell, cancelled))
+        result = solve(job.chain, step)
+        job = replace(job, chain=result)
+        value = result.solved[step.name]
+        if isinstance(value, Series):
+            _keep_curves(job, step.name, value)
+
+
+def _with_gathered(job: Job, name: str, values: Mapping[int, Any]) -> Job:
+    first, last = job.recipe.plate.first, job.recipe.plate.last
+    series = Series(first, tuple(values.get(frame) for frame in range(first, last + 1)))
+    return replace(job, chain=with_solved(job.chain, name, series))
+
+
+def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool]) -> dict[int, Any]:
+    """The value of a step in every frame of the shot, at a proxy scale where the face is large.
+
+    Frames whose key is known are taken from disk; frames that fail are left out.
+    """
+    path = job.folder / "solve" / f"{name}.json"
+    kind = declaration(job.recipe.step(name).node).output
+    known: dict[int, tuple[str, Any]] = {}
+    if path.is_file():
+        try:
+            known = read_curves(path)[1]
+        except MienError as error:
+            tell(Note(f"{error} Solving again.", "warning"))
+    values: dict[int, tuple[str, Any]] = {}
+    todo = []
+    for frame in job.shot.frames:
+        try:
+            key = frame_key(job, frame, name)
+        except MienError:
+            continue
+        if known.get(frame, ("", None))[0] == key:
+            values[frame] = known[frame]
+        else:
+            todo.append((frame, key))
+    job.prints.save()
+
+    def read(item: tuple[int, str]) -> Source:
+        return read_source(job, *item, whole=False)
+
+    def measure(item: tuple[int, str], source: Source) -> Any:
+        return None if source.face is None else _measured(job, item[0], source, name)
+
+    def note(item: tuple[int, str], value: Any) -> None:
+        values[item[0]] = (item[1], value)
+
+    total = len(job.shot.frames)
+    if todo:
+        run = overlap(todo, read, measure, note)
+        for count, (item, _) in enumerate(run, start=total - len(todo) + 1):
+            tell(Advance("solve", count, total, item[0]))
+            if cancelled():
+                run.close()
+                break
+        write_curves(path, kind, values, f"mien {ENGINE}")
+    return {frame: value for frame, (_, value) in values.items()}
+
+
+def _measured(job: Job, frame: int, source: Source, name: str) -> Any:
+    assert source.face is not None
+    factor = max(1, int(source.face.width / PROXY_WIDTH))
+    plate = plate_of(job, source)
+    chain = job.chain
+    if factor > 1:
+        plate, chain = _proxy(plate, factor), replace(chain, scale=1 / factor)
+    values = evaluate(chain, frame, plate, name)
+    return None if values is None else values[name]
+
+
+def _proxy(plate: Plate, factor: int) -> Plate:
+    """A plate region shrunk by a whole factor, cut to whole pixels of the smaller grid."""
+    x, y = (-(-corner // factor) for corner in plate.corner)
+    left, top = x * factor - plate.corner[0], y * factor - plate.corner[1]
+    return Plate(avg_pool2d(plate.image[..., top:, left:], factor), (x, y))
+
+
+def _keep_curves(job: Job, name: str, series: Series[Any]) -> None:
+    kind = declaration(job.recipe.step(name).node).output.removeprefix("Series[").removesuffix("]")
+    values = {series.first + row: ("", value) for row, value in enumerate(series.values)}
+    write_curves(job.folder / f"{job.recipe.output.name}.{name}.json", kind, values, f"mien {ENGINE}")
+
+
+@torch.inference_mode()
+def render(
+    job: Job,
+    frames: Sequence[int],
+    tell: Tell,
+    *,
+    force: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Rendered:
+    """Render frames of a solved job, skipping those that are up to date unless ``force``.
+
+    A frame that cannot be done is reported and the others go on.
+    """
+    destination = Destination(job)
+    clear_leftovers(destination)
+    final = job.recipe.steps[-1].name
+    failed: dict[int, str] = {}
+    skipped: list[int] = []
+    done: list[int] = []
+
+    def read(frame: int) -> Source | None:
+        key = frame_key(job, frame, final)
+        if not force and up_to_date(destination, frame, key):
+            return None
+        return read_source(job, frame, key, destination.needs_whole)
+
+    def make(frame: int, source: Source | None) -> Delivered | None:
+        if source is None:
+            return None
+        plate = values = None
+        if source.face is not None:
+            plate = plate_of(job, source)
+            values = evaluate(job.chain, frame, plate, final)
+        layers = [] if values is None else [value for value in values.values() if isinstance(value, Layer)]
+        raw, layer = (layers[0], layers[-1]) if layers else (None, None)
+        return compute(destination, frame, source.key, source.header, source.native, plate, raw, layer)
+
+    def save(frame: int, made: Delivered | None) -> None:
+        if made is None:
+            skipped.append(frame)
+        else:
+            write(destination, made)
+
+    run = overlap(frames, read, make, save)
+    for count, (frame, error) in enumerate(run, start=1):
+        if error is not None:
+            failed[frame] = str(error)
+            tell(Failure("render", frame, str(error)))
+        elif frame not in skipped:
+            done.append(frame)
+        tell(Advance("render", count, len(frames), frame, skipped=frame in skipped))
+        if cancelled():
+            run.close()
+            break
+    job.prints.save()
+    return Rendered(tuple(done), tuple(skipped), failed)
+
+
+def outputs(job: Job) -> tuple[str, ...]:
+    """Patterns and files that a render of this job writes, for people to open."""
+    return Destination(job).shown
