@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(2)
+# Two threads of one process that wait for each other on a busy machine take twenty times as long as one.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
