@@ -26,6 +26,10 @@ MARGIN = 0.18
 """Face widths shown past the outline of the face, so that soft and grown edges have pixels."""
 RING = 0.12
 """How far the mesh is continued past its outline, as a share of the distance from the face's center."""
+FOREHEAD = -0.36
+"""Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph."""
+CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
+"""Points of cheeks, nose and brow ridge whose color stands for skin."""
 OUTLINE = 3.0
 """Cells over which the matte ends, outward from the outline."""
 POSE_SPREAD = 9.0
@@ -49,9 +53,7 @@ class WarpSource:
     aspect: float = 1.0
 
 
-def warp_source(
-    image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0
-) -> WarpSource:
+def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0) -> WarpSource:
     """Prepare a photograph: keep what surrounds the face, and find what its camera saw.
 
     Args:
@@ -61,9 +63,7 @@ def warp_source(
         aspect: Pixel aspect of the photograph.
     """
     if image.ndim != 3 or image.shape[0] != 3 or points.shape != (mesh.POINTS, 3):
-        raise ValueError(
-            f"expected (3, H, W) and (468, 3), got {tuple(image.shape)} and {tuple(points.shape)}"
-        )
+        raise ValueError(f"expected (3, H, W) and (468, 3), got {tuple(image.shape)} and {tuple(points.shape)}")
     points = points.to(image)
     low, high = points[:, :2].amin(0), points[:, :2].amax(0)
     reach = 0.5 * (high - low)
@@ -75,7 +75,7 @@ def warp_source(
     (left, top), (right, bottom) = corner.long().tolist(), end.long().tolist()
     offset = points.new_tensor([left, top, 0.0])
     square = points * points.new_tensor([aspect, 1.0, 1.0])
-    seen = _unoccluded(square)
+    seen = _seen(image, points, aspect)
     trust = points.new_ones(mesh.POINTS) if weight is None else mesh_warp.ramp(weight.to(points), 0.0, 0.3)
     facing = _facing(square).clamp(min=0) * mesh_warp.spread(seen * trust, mesh.TRIANGLES.to(points.device))
     return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
@@ -91,18 +91,38 @@ def _facing(square: Points) -> Tensor:
     return -(_NORMALS.to(square) @ mesh.pose_of(square).rotation[2])
 
 
-def _unoccluded(square: Points) -> Tensor:
-    """(468,) 1 where no nearer part of the face lies in front of a point, else 0."""
-    low, high = square[:, :2].amin(0), square[:, :2].amax(0)
-    step = (high - low).amax().clamp(min=1e-6) / CELLS
-    place = torch.cat([(square[:, :2] - low) / step + 1, square[:, 2:] / step], 1)
-    size = CELLS + 3
-    triangles = mesh.TRIANGLES.to(square.device)
-    index, barycentric = mesh_warp.rasterize(place, triangles, (size, size))
+def _seen(image: Image, points: Points, aspect: float) -> Tensor:
+    """(468,) 1 where the picture shows a point's own skin, 0 where the nose or hair lies before it."""
+    low, high = points[:, :2].amin(0), points[:, :2].amax(0)
+    step = ((high - low) / CELLS).clamp(min=1e-6)
+    place = torch.cat([(points[:, :2] - low) / step + 1, points[:, 2:] / (step[0] * aspect)], 1)
+    side = CELLS + 3
+    triangles = mesh.TRIANGLES.to(points.device)
+    index, barycentric = mesh_warp.rasterize(place, triangles, (side, side))
     depth = mesh_warp.interpolate(index, barycentric, place[triangles][..., 2:])[0]
-    x, y = place[:, 0].long().clamp(0, size - 1), place[:, 1].long().clamp(0, size - 1)
-    covered = index[y, x] >= 0
-    return (~(covered & (depth[y, x] < place[:, 2] - 0.08 * CELLS))).to(square)
+    x, y = (place[:, k].long().clamp(0, side - 1) for k in (0, 1))
+    hidden = (index[y, x] >= 0) & (depth[y, x] < place[:, 2] - 0.08 * CELLS)
+
+    shown = sample(image, (positions((side, side), (0, 0), image) - 1) * step + low)
+    skin = mesh_warp.blur(_like_cheeks(shown, x, y)[None], 1.0)[0]
+    covered = index >= 0
+    count = torch.bincount(index[covered], minlength=len(triangles)).to(skin)
+    total = torch.zeros_like(count).index_add(0, index[covered], skin[covered])
+    share = torch.where(count > 0, total / count.clamp(min=1), 1.0).repeat_interleave(3)
+    bare = torch.ones_like(depth[0, 0]).expand(mesh.POINTS).scatter_reduce(0, triangles.reshape(-1), share, "amin")
+    forehead = mesh.CANONICAL[:, 1].to(points) < FOREHEAD
+    return torch.where(forehead, mesh_warp.ramp(bare, 0.2, 0.9), 1.0) * ~hidden
+
+
+def _like_cheeks(image: Image, x: Tensor, y: Tensor) -> Tensor:
+    """(H, W) 1 where a picture has the color of the cheeks and nose at (x, y), falling to 0 where it is hair's."""
+    light = image.clamp(min=1e-4).log2()
+    tone = light.mean(0)
+    tint = light - tone
+    where = y[CHEEKS], x[CHEEKS]
+    darker = tone[where].median() - tone
+    stained = (tint - tint[:, where[0], where[1]].median(1).values[:, None, None]).abs().amax(0)
+    return (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
 
 
 @dataclass(frozen=True)
@@ -123,9 +143,7 @@ class WarpIdentity:
 def warp_identity(sources: Sequence[WarpSource]) -> WarpIdentity:
     """An identity from one or more photographs of the same person."""
     if not sources:
-        raise MienError(
-            "A warp identity needs at least one picture of the performer. Give one with --source."
-        )
+        raise MienError("A warp identity needs at least one picture of the performer. Give one with --source.")
     digest = hashlib.sha256(b"mien warp 1")
     for source in sources:
         digest.update(repr((tuple(source.image.shape), source.aspect)).encode())
@@ -261,7 +279,7 @@ def _lattice(
         target[_EYES] = _eye_targets(points, source.points, matrix)
         leftovers.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
         affines.append(matrix)
-        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.25, 0.6))
+        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
     skin = mesh.TRIANGLES.to(points.device)
     knowledge = mesh_warp.spread(mesh_warp.spread(torch.stack(known, 1), skin), skin).T
     choice = torch.stack(turned)[:, None] * (knowledge + 1e-4)
@@ -278,7 +296,7 @@ def _lattice(
     covered = ((index >= 0) & (index < len(mesh.TRIANGLES)))[None].to(drawn)
     outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)
     weight = torch.stack(turned) / torch.stack(turned).sum()
-    keep = _missing_openings(sources, weight, points, place, affines, size)
+    keep = _plate_shows(sources, weight, points, place, affines, size)
     return _Lattice(torch.cat([drawn[:-1], drawn[-1:] * outline * (1 - keep)]), affines)
 
 
@@ -311,7 +329,7 @@ def _eye_targets(points: Points, source: Points, matrix: Tensor) -> Tensor:
     return place[mesh.EYE_TRIANGLES.to(points.device)]
 
 
-def _missing_openings(
+def _plate_shows(
     sources: tuple[WarpSource, ...],
     weight: Tensor,
     points: Points,
@@ -319,7 +337,11 @@ def _missing_openings(
     affines: list[Tensor],
     size: tuple[int, int],
 ) -> Tensor:
-    """(1, h, w) where the plate shows through: inside a mouth or eye open here and closed in the source."""
+    """(1, h, w) where the plate shows through because no bending of the source would give it.
+
+    Inside a mouth or between lids that are open here and closed in the source; over lids that are closed here
+    and open in the source, which would have to be drawn from lashes.
+    """
     total = place.new_zeros(1, *size)
     for rim, low, high, least in (
         (mesh.LIPS_INNER, 0.35, 0.75, 0.03),
@@ -327,15 +349,22 @@ def _missing_openings(
         (mesh.LEFT_EYE, 0.2, 0.45, 0.06),
     ):
         here = points[rim, :2]
-        area = _area(here)
-        share = torch.stack(
+        area, span = _area(here), (here[len(rim) // 2] - here[0]).norm().clamp(min=1e-6)
+        there = torch.stack(
             [_area(s.points[rim, :2]) / torch.linalg.det(m[:, :2]).abs() for s, m in zip(sources, affines)]
-        ) / area.clamp(min=1e-6)
-        lack = 1 - (weight * mesh_warp.ramp(share, low, high)).sum()
-        span = (here[len(rim) // 2] - here[0]).norm().clamp(min=1e-6)
+        )
+        lack = 1 - (weight * mesh_warp.ramp(there / area.clamp(min=1e-6), low, high)).sum()
         lack = lack * mesh_warp.ramp(area / span**2, least, 2 * least)
         if float(lack) > 0:
             total = torch.maximum(total, lack * mesh_warp.opening(place[rim, :2], size, 0.015 * CELLS))
+        if rim is mesh.LIPS_INNER:
+            continue
+        shut = 1 - mesh_warp.ramp(area / there.clamp(min=1e-6), 0.2, 0.5)
+        shut = (weight * shut * mesh_warp.ramp(there / span**2, 0.08, 0.16)).sum()
+        if float(shut) > 0:
+            reach = float((place[rim[8], :2] - place[rim[0], :2]).norm())
+            lids = mesh_warp.opening(place[rim, :2], size, 0.25 * reach, grow=0.35 * reach)
+            total = torch.maximum(total, shut * lids)
     return total
 
 

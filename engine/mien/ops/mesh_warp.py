@@ -136,9 +136,7 @@ def _basis(pixels: int, cells: int, origin: float, step: float) -> Tensor:
     position = (torch.arange(pixels, dtype=torch.float64) + 0.5 - origin) / step - 0.5
     first = position.floor()
     t = position - first
-    weights = (
-        torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
-    )
+    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
     cell = (first[:, None] + torch.arange(-1, 3)).long().clamp(0, cells - 1)
     return torch.zeros(pixels, cells, dtype=torch.float64).scatter_add(1, cell, weights)
 
@@ -156,14 +154,14 @@ def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
     return torch.where(inside, -distance, distance)
 
 
-def opening(polygon: Tensor, size: tuple[int, int], soft: float) -> Tensor:
-    """(1, H, W) matte of a small (K, 2) polygon, fading inward from its edge over ``soft`` pixels."""
+def opening(polygon: Tensor, size: tuple[int, int], soft: float, grow: float = 0.0) -> Tensor:
+    """(1, H, W) matte of a small (K, 2) polygon grown by ``grow`` pixels, fading inward over ``soft`` pixels."""
     matte = polygon.new_zeros(1, *size)
-    left, top = (max(0, int(v)) for v in (polygon.amin(0) - 1).tolist())
-    right, bottom = (min(n, int(v) + 2) for n, v in zip((size[1], size[0]), polygon.amax(0).tolist()))
+    left, top = (max(0, int(v)) for v in (polygon.amin(0) - grow - 1).tolist())
+    right, bottom = (min(n, int(v) + 2) for n, v in zip((size[1], size[0]), (polygon.amax(0) + grow).tolist()))
     if right > left and bottom > top:
         centers = positions((bottom - top, right - left), (left, top), polygon)
-        distance = polygon_distance(centers, polygon)
+        distance = polygon_distance(centers, polygon) - grow
         matte[0, top:bottom, left:right] = ramp(-distance, -0.5, soft)
     return matte
 
