@@ -9,8 +9,11 @@ from mien.types import Matte, Points
 JAW = list(range(17))
 BROWS = [26, 25, 24, 23, 22, 21, 20, 19, 18, 17]
 """``ibug68`` points along both brows, from the person's left to right, which close the jaw line."""
-HAIRLINE = 0.36
+HAIRLINE = 0.25
 """Height of the forehead above the brows, as a share of the distance from brows to chin."""
+
+CRUMB = 1e-7
+"""Coverage that counts as none, as the lack of it counts as full."""
 
 
 def polygon_matte(points: Points, corner: tuple[int, int], size: tuple[int, int]) -> Matte:
@@ -79,7 +82,8 @@ def coverage(starts: Tensor, ends: Tensor, corner: tuple[int, int], size: tuple[
     total = total.index_add(0, row * (width + 1) + column, rise * (1 - share))
     total = total.index_add(0, row * (width + 1) + column + 1, rise * share)
     area = total.view(height, width + 1).cumsum(1)[:, :width].abs()
-    return area.clamp(0, 1).float()
+    # Sums of cancelling edges leave crumbs, but outside means untouched.
+    return torch.where(area < CRUMB, 0.0, torch.where(area > 1 - CRUMB, 1.0, area)).float()
 
 
 def face_outline(points: Points, scheme: str, forehead: float) -> Points:

@@ -164,7 +164,7 @@ def _steps(coordinates: Tensor, axis: int) -> Tensor:
     step = coordinates.diff(dim=axis).abs()
     count = step.shape[axis]
     if count == 0:
-        return torch.ones_like(coordinates)
+        return torch.zeros_like(coordinates)
     before = torch.cat([step.narrow(axis, 0, 1), step], axis)
     after = torch.cat([step, step.narrow(axis, count - 1, 1)], axis)
     return torch.minimum(before, after)
