@@ -10,7 +10,10 @@ how well the box fits (generalized focal loss, arXiv 2006.04388).
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +21,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDES = (8, 16, 32)
 WEIGHTS = Path(__file__).parent / "weights" / "detector.safetensors"
+
+SMALLEST = 10.0
+"""Narrowest face in working pixels that the detector is trained for."""
+CERTAIN = 0.3
+"""Scores below this are not reported."""
+LARGEST = 160
+"""Faces wider than this many working pixels are left to the next smaller look."""
 
 
 class Cells(NamedTuple):
@@ -154,3 +164,46 @@ def shrink_factor(height: int, width: int, smallest: float, found: float, workin
     """
     base = min(working / max(height, width), 2.0)
     return max(base, min(found / max(smallest, 1.0), 1.0))
+
+
+def find(
+    network: Detector, picture: NDArray[np.uint8], smallest: float, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find faces at the working size, at a quarter of it and so on, until one could fill the frame.
+
+    Boxes (N, 4), points (N, 5, 2) and scores (N,), best first, in pixels of the RGB picture (H, W, 3).
+    """
+    height, width = picture.shape[:2]
+    factor = shrink_factor(height, width, smallest, SMALLEST)
+    looks = [look(network, picture, factor, device)]
+    while factor * max(height, width) > LARGEST:
+        factor /= 4
+        looks.append(look(network, picture, factor, device))
+    boxes, five, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
+    kept = suppress(boxes, scores, 0.4)
+    return boxes[kept], five[kept], scores[kept]
+
+
+def look(
+    network: Detector, picture: NDArray[np.uint8], factor: float, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the detector once on ``picture`` times ``factor``; boxes, points and scores in picture pixels.
+
+    A border of half the largest face surrounds the picture, so that faces cut by its edge or filling it are
+    seen whole, as in training.
+    """
+    height, width = picture.shape[:2]
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    border = 32
+    right, bottom = (border + -(length + 2 * border) % 32 for length in size)
+    framed = cv2.copyMakeBorder(shrunk, border, bottom, border, right, cv2.BORDER_REPLICATE)
+    batch = torch.from_numpy(np.ascontiguousarray(framed)).to(device).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        cells = network(batch.contiguous(memory_format=torch.channels_last))
+    scores = cells.logits[0].sigmoid()
+    sure = scores > CERTAIN
+    stretch = torch.tensor([width / size[0], height / size[1]])
+    boxes = (cells.boxes[0][sure].cpu().reshape(-1, 2, 2) - border) * stretch
+    five = (cells.five[0][sure].cpu() - border) * stretch
+    return boxes.reshape(-1, 4), five, scores[sure].cpu()

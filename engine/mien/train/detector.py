@@ -23,6 +23,8 @@ from torch.nn import functional
 
 from mien.models import backends
 from mien.models.detector import STRIDES, Cells, Detector, centers, overlap
+from mien.train.facekit import load_kit
+from mien.train.faces import draw
 from mien.train.scenes import FIVE, MOST, NOBODY, Frames, Labels, Picture, Sprites, scene
 from mien.train.splits import TRAINED_CLIPS
 
@@ -30,6 +32,12 @@ REACH = {8: (0.0, 36.0), 16: (26.0, 80.0), 32: (60.0, 1e9)}
 """Sizes of faces, in pixels (root of the box's area), that each grid answers for."""
 EMPTY = ("brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 """Pictures without faces among those that scikit-image ships: CC0 or public domain."""
+
+
+PEOPLE_SIZE = 256
+"""Side in pixels of the pictures people are drawn on."""
+PEOPLE_MARGIN = 2.3
+"""Side of those pictures in sizes of the face, so that hair, hats and shoulders are on them."""
 
 
 class Batch(NamedTuple):
@@ -171,9 +179,16 @@ def label_clips(clips: Path, teachers: Path, every: int) -> Frames:
 
 def draw_people(facekit: Path, count: int, seed: int, device: torch.device) -> Sprites:
     """Draw people who do not exist, cut out by their matte."""
-    from mien.train import faces
-
-    raise NotImplementedError(faces)
+    kit = load_kit(facekit, device)
+    generator = torch.Generator().manual_seed(seed)
+    pictures = np.zeros((count, PEOPLE_SIZE, PEOPLE_SIZE, 4), np.uint8)
+    points = np.zeros((count, 468, 2))
+    for first in range(0, count, 16):
+        drawn = draw(kit, min(16, count - first), generator, PEOPLE_SIZE, PEOPLE_MARGIN)
+        cut = torch.cat((drawn.pictures, drawn.cover), 1).permute(0, 2, 3, 1)
+        pictures[first : first + 16] = (cut * 255).round().byte().cpu().numpy()
+        points[first : first + 16] = drawn.points[..., :2].double().cpu().numpy()
+    return Sprites(pictures, points)
 
 
 def kept_people(cache: Path, facekit: Path, count: int, seed: int, device: torch.device) -> Sprites:

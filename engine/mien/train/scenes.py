@@ -196,6 +196,8 @@ def pasted(random: Generator, picture: Picture, labels: Labels, sprites: Sprites
     for _ in range(count):
         row = int(random.integers(len(sprites.pictures)))
         sprite, face = sprites.pictures[row], sprites.labels(row)
+        if random.random() < 0.25:
+            sprite = spectacled(random, sprite, sprites.points[row])
         side = sprite.shape[0]
         if random.random() < 0.5:
             sprite, face = np.ascontiguousarray(sprite[:, ::-1]), face.mirrored(side)
@@ -217,6 +219,33 @@ def pasted(random: Generator, picture: Picture, labels: Labels, sprites: Sprites
             scene, moved = held_in_front(random, scene, moved)
         labels = together([labels, moved])
     return np.clip(scene, 0, 255).astype(np.uint8), labels
+
+
+def spectacled(random: Generator, sprite: Picture, points: Floats) -> Picture:
+    """A person (S, S, 4) with glasses, clear or dark, around the eyes of their mesh points."""
+    worn = sprite.copy()
+    color = random.uniform(0, 90, 3) if random.random() < 0.8 else random.uniform(0, 255, 3)
+    height = float(np.linalg.norm(points[152] - points[10]))
+    down = (points[152] - points[10]) / height
+    thick = max(1, round(height * random.uniform(0.008, 0.03)))
+    tall, wide, square = height * random.uniform(0.07, 0.13), random.uniform(0.6, 0.85), random.uniform(0.5, 1)
+    dark = random.random() < 0.35
+    turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    circle = np.stack((np.cos(turns), np.sin(turns)), 1)
+    circle = np.sign(circle) * np.abs(circle) ** square
+    for outer, inner in ((33, 133), (263, 362)):
+        across = (points[outer] - points[inner]) * wide
+        middle = (points[outer] + points[inner]) / 2 + down * tall * 0.2
+        rim = np.round(middle + circle[:, :1] * across + circle[:, 1:] * down * tall).astype(np.int32)
+        if dark:
+            cv2.fillPoly(worn, [rim], (*(color * 0.5).tolist(), 255), cv2.LINE_AA)
+        cv2.polylines(worn, [rim], True, (*color.tolist(), 255), thick, cv2.LINE_AA)
+    for start, end in ((133, 362), (33, 127), (263, 356)):
+        ends = np.round(points[[start, end]]).astype(np.int32)
+        cv2.line(worn, ends[0].tolist(), ends[1].tolist(), (*color.tolist(), 255), thick, cv2.LINE_AA)
+    # Whatever hangs in the air beside the head is not there.
+    worn[..., 3] = sprite[..., 3]
+    return worn
 
 
 def overlapping(one: Floats, other: Floats) -> Floats:

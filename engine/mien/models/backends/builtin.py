@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,13 +10,6 @@ from mien.models import detector, landmarks
 from mien.models.backends import Detections, Landmarked, Picture
 from mien.models.crops import cut_crops, to_picture
 from mien.types import MienError
-
-SMALLEST = 10.0
-"""Narrowest face in working pixels that the detector is trained for."""
-CERTAIN = 0.3
-"""Scores below this are not reported."""
-LARGEST = 160
-"""Faces wider than this many working pixels are left to the next smaller look."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +22,8 @@ class BuiltinFinder:
     scheme: str = "mesh"
 
     def detect(self, picture: Picture, smallest: float) -> Detections:
-        """Find faces at the working size and at a quarter of it, and so on, until one could fill the frame."""
-        height, width = picture.shape[:2]
-        factor = detector.shrink_factor(height, width, smallest, SMALLEST)
-        looks = [look(self.detector, picture, factor, self.device)]
-        while factor * max(height, width) > LARGEST:
-            factor /= 4
-            looks.append(look(self.detector, picture, factor, self.device))
-        boxes, five, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
-        kept = detector.suppress(boxes, scores, 0.4)
-        return Detections(boxes[kept], five[kept], scores[kept])
+        """Find faces, from ``smallest`` pixels wide to one that fills the frame."""
+        return Detections(*detector.find(self.detector, picture, smallest, self.device))
 
     def landmarks(self, picture: Picture, crops: Tensor) -> Landmarked:
         """Find the mesh points in each crop."""
@@ -52,31 +35,6 @@ class BuiltinFinder:
         return Landmarked(
             points, found.confidence.float().cpu(), found.visibility.float().cpu(), found.presence.float().cpu()
         )
-
-
-def look(
-    network: detector.Detector, picture: Picture, factor: float, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the detector once on ``picture`` times ``factor``; boxes, points and scores in picture pixels.
-
-    A border of half the largest face surrounds the picture, so that faces cut by its edge or filling it are
-    seen whole, as in training.
-    """
-    height, width = picture.shape[:2]
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    border = 32
-    right, bottom = (border + -(length + 2 * border) % 32 for length in size)
-    framed = cv2.copyMakeBorder(shrunk, border, bottom, border, right, cv2.BORDER_REPLICATE)
-    batch = torch.from_numpy(np.ascontiguousarray(framed)).to(device).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        cells = network(batch.contiguous(memory_format=torch.channels_last))
-    scores = cells.logits[0].sigmoid()
-    sure = scores > CERTAIN
-    stretch = torch.tensor([width / size[0], height / size[1]])
-    boxes = (cells.boxes[0][sure].cpu().reshape(-1, 2, 2) - border) * stretch
-    five = (cells.five[0][sure].cpu() - border) * stretch
-    return boxes.reshape(-1, 4), five, scores[sure].cpu()
 
 
 def load(weights: Path | None, device: str) -> BuiltinFinder:
