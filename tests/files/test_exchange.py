@@ -489,7 +489,7 @@ class TestNukeIn:
 class TestNukeOut:
     def test_corner_pin_reads_back_and_carries_the_face(self, tmp_path: Path) -> None:
         track, _ = moving_track(aspect=2.0, lost=(6,))
-        (tmp_path / "a.nk").write_text(nuke.corner_pin(track, 1004, HEIGHT))
+        (tmp_path / "a.nk").write_text(nuke.script([nuke.corner_pin(track, 1004, HEIGHT)]))
         (curves,) = nuke.read_curves(tmp_path / "a.nk", HEIGHT)
         placed = points.PlacedPoints("ibug68", tuple(range(68)), track.points[3, :, :2])
         carried = nuke.carried_points(curves, placed, 1004)
@@ -526,7 +526,7 @@ class TestNukeOut:
             write(each, 1004, HEIGHT) for each in (track, strange) for write in (nuke.corner_pin, nuke.transform)
         ):
             files.append(tmp_path / f"{index}.nk")
-            files[-1].write_text(text)
+            files[-1].write_text(nuke.script([text, text.replace(" name ", " name Other")]))
         check = shared / "checks" / "nk_check.py"
         run = subprocess.run(
             ["/usr/bin/env", "python3", check, "--explicit-x", *files], capture_output=True, text=True, check=False

@@ -1,33 +1,22 @@
 """Small files written whole or not at all."""
 
-import contextlib
 import os
-import secrets
 from pathlib import Path
 
+from mien.files.atomic import appearing
 from mien.types import MienError
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put ``content`` under ``path`` in one step: a reader, or a kill, sees the old file or the new one.
 
-    The content is first written, and flushed to the disk, under a hidden name in the same folder.
-
     Raises:
-        MienError: The folder does not exist, is read-only or full.
+        MienError: The folder cannot be made or written, or the disk is full.
     """
-    hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with hidden.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        hidden.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            hidden.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise MienError(f"Cannot write {path}: {reason}. Check its folder and the disk.") from error
+    with appearing(path) as partial, partial.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def read_small(path: Path, limit: int, what: str) -> bytes:

@@ -1,1 +1,6 @@
 """Tracks from and for other programs: one module for each foreign format."""
+
+from mien.files.exchange.foreign import placed_in, read_foreign, write_foreign
+from mien.files.exchange.points import PlacedPoints
+
+__all__ = ["PlacedPoints", "placed_in", "read_foreign", "write_foreign"]

@@ -39,6 +39,10 @@ class PointCurves:
     positions: tuple[Mapping[int, tuple[float, float]], ...]
     names: tuple[str, ...]
 
+    def keyed(self, frame: int) -> bool:
+        """Whether all points have a key on a frame."""
+        return all(frame in one for one in self.positions)
+
 
 def read_curves(path: Path, height: int) -> tuple[PointCurves, ...]:
     """The trackers and corner pins of a script, in order; ``height`` of the plate turns y over.
@@ -111,8 +115,13 @@ def carried_points(curves: PointCurves, placed: PlacedPoints, frame: int) -> dic
     return carried
 
 
+def script(nodes: Iterable[str]) -> str:
+    """Text to paste into Nuke: every node takes what is selected there as its input."""
+    return HEADER + "push $cut_paste_input\n".join(nodes)
+
+
 def corner_pin(track: FaceTrack, reference: int, height: int) -> str:
-    """A CornerPin2D, ready to paste, that moves the box around the face of one frame along with the face.
+    """A CornerPin2D that moves the box around the face of one frame along with the face.
 
     Lost frames have no keys. Tick ``invert`` in Nuke to hold the face still instead.
 
@@ -134,7 +143,7 @@ def corner_pin(track: FaceTrack, reference: int, height: int) -> str:
 
 
 def transform(track: FaceTrack, reference: int, height: int) -> str:
-    """A Transform, ready to paste, that moves, turns and scales along with the face from one frame.
+    """A Transform that moves, turns and scales along with the face from one frame.
 
     Lost frames have no keys. Turning is measured in square pixels.
 
@@ -400,4 +409,4 @@ def _curve(frames: Iterable[int], values: Iterable[float]) -> str:
 def _node(kind: str, lines: list[str], person: str, label: str) -> str:
     plain = re.sub(r"\W", "_", person, flags=re.ASCII) or "face"
     shown = re.sub(r"[\[\]{}\"$;]|\\(?!n)", "", label)
-    return HEADER + "\n".join([f"{kind} {{", *lines, f' label "{shown}"', f" name {kind}_{plain}", "}", ""])
+    return "\n".join([f"{kind} {{", *lines, f' label "{shown}"', f" name {kind}_{plain}", "}", ""])

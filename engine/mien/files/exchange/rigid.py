@@ -6,6 +6,24 @@ from torch import Tensor
 from mien.types import FaceTrack, MienError
 
 
+def reference_frame(track: FaceTrack) -> int:
+    """The frame to measure moves from: the first that was placed by hand, else the first most trusted one.
+
+    Raises:
+        MienError: The face is never seen.
+    """
+    found = seen_rows(track)
+    if not found.any():
+        raise MienError(f"The face of {track.name} is never seen. Track the shot again, or place it by hand.")
+    trust = torch.where(found, track.confidence + track.keyed.float(), -1.0)
+    return track.first + int(trust.argmax())
+
+
+def seen_rows(track: FaceTrack) -> Tensor:
+    """(F,) bool: frames in which the face is not lost."""
+    return (track.confidence > 0) & torch.isfinite(track.points[..., :2]).flatten(1).all(1)
+
+
 def affine_moves(track: FaceTrack, reference: int) -> list[tuple[int, Tensor]]:
     """For every frame with the face, the (3, 3) map of plate pixels that best carries it from ``reference``.
 
@@ -35,7 +53,7 @@ def similarity_moves(track: FaceTrack, reference: int) -> list[tuple[int, Tensor
 
 
 def _pairs(track: FaceTrack, reference: int) -> list[tuple[int, Tensor, Tensor, Tensor]]:
-    found = (track.confidence > 0) & torch.isfinite(track.points[..., :2]).all(-1).all(-1)
+    found = seen_rows(track)
     row = reference - track.first
     if not 0 <= row < len(found) or not found[row]:
         frames = (torch.nonzero(found).flatten() + track.first).tolist()
