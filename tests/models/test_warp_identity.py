@@ -9,6 +9,7 @@ import torch
 from mien import mesh
 from mien.models.warp import WarpTake, warp_identity, warp_source
 from mien.nodes.convert import convert_face
+from mien.nodes.matte import face_matte, matte_edge
 from mien.types import Face, MienError, Plate
 
 
@@ -319,3 +320,15 @@ def test_hair_on_the_forehead_of_a_photograph_is_not_carried_over() -> None:
     assert bare[65:75, 180:220].min() > 0.98
     assert haired[65:72, 180:220].max() < 0.5
     assert haired[140:, 150:250][bare[140:, 150:250] > 0.99].min() > 0.98
+
+
+def test_a_softened_edge_leaves_mouth_and_cheek_as_the_identity_faded_them() -> None:
+    closed = placed(open_mouth(mesh.CANONICAL, -_gap(mesh.CANONICAL) + 0.001))
+    opened, cheek = a_face(placed(open_mouth(mesh.CANONICAL, 0.2))), a_face(placed(turned(45.0)))
+    identity, plate = warp_identity([warp_source(grainy(), closed)]), Plate(grainy(seed=2), (0, 0))
+    for face in (opened, cheek):
+        layer = convert_face(plate, face, identity)
+        shaped = matte_edge(face_matte(layer, face), soften=0.1).matte
+        assert (shaped <= layer.matte + 1e-6).all()
+        deep = matte_edge(face_matte(layer, face, source="hull"), soften=0.1).matte > 0.999
+        assert torch.allclose(shaped[deep], layer.matte[deep], atol=2e-3)

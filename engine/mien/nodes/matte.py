@@ -53,5 +53,8 @@ def matte_edge(
         grow: Distance the edge moves outward, in face widths; negative shrinks.
         soften: Width of the soft edge, centered on the moved edge, in face widths.
     """
-    shaped = distance.edge(layer.matte, grow * layer.face_width, soften * layer.face_width)
-    return layer.shaped("edge", shaped)
+    # What the identity cannot show fades on its own terms; only the outline has an edge to move and soften.
+    both = layer.matte is layer.mattes.get("face")
+    drawn = layer.mattes["hull"] if both else layer.matte
+    shaped = distance.edge(drawn, grow * layer.face_width, soften * layer.face_width)
+    return layer.shaped("edge", torch.minimum(shaped, layer.mattes["network"]) if both else shaped)
