@@ -171,7 +171,14 @@ def test_the_checks_find_what_they_should(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["torch.load(path, weights_only=True)", "np.load(path)", "network.eval()", "ast.literal_eval(text)", "torch.hub.get_dir()"]
+    "text",
+    [
+        "torch.load(path, weights_only=True)",
+        "np.load(path)",
+        "network.eval()",
+        "ast.literal_eval(text)",
+        "torch.hub.get_dir()",
+    ],
 )
 def test_the_checks_leave_the_harmless_alone(text):
     assert not dangers(ast.parse(text))
