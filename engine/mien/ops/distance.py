@@ -55,7 +55,7 @@ def signed_distance(matte: Matte, reach: float = math.inf) -> Tensor:
     # its foot lies further from the nearest crossing than crossings lie apart, as at corners.
     line = along * down / torch.hypot(along, down).clamp_min(1e-12)
     line = torch.minimum(torch.maximum(line, (away.square() - 0.5).clamp_min(0).sqrt()), away)
-    near = (3 - torch.minimum(along, down) / 2).clamp(0, 1)
+    near = (2 - torch.minimum(along, down) / 2).clamp(0, 1)
     away = torch.lerp(away, line, near)
     if reach > NEAR:
         sparse_rows, sparse_columns = rows[..., ::STRIDE, :], columns[..., ::STRIDE, :]
