@@ -124,7 +124,7 @@ def convert(
     write: Annotated[str, typer.Option(help="layer, host, full, movie, stmap; several with commas.")] = "layer",
     window: Annotated[str, typer.Option(help="Data window of layers: face or full.")] = "face",
     pixels: Annotated[str, typer.Option(help="Pixel type of layers: half or float.")] = "half",
-    codec: Annotated[str, typer.Option(help="prores4444, prores422, dnxhr, h264 or h264-10.")] = "h264",
+    codec: Annotated[str, typer.Option(help="How movies are coded: h264, h264-10bit, prores4444, prores422hq, prores422, dnxhr-hqx, dnxhr-444.")] = "h264",
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Movies show plate and result.")] = False,
     resize: Annotated[int | None, typer.Option(help="Height of movies in pixels.")] = None,
     colorspace: Colorspace = None,

@@ -167,22 +167,22 @@ def at_frame(settings: Mapping[str, Any], frame: int) -> dict[str, Any]:
     return {name: _value_at(value, frame) if _keyed(value) else value for name, value in settings.items()}
 
 
-def change(recipe: Recipe, assignments: Mapping[str, Any]) -> Recipe:
-    """The recipe with settings changed by ``STEP.PARAM`` (or ``NODE.PARAM``, for every step of that node).
+def change_steps(steps: Sequence[Step], assignments: Mapping[str, Any]) -> tuple[Step, ...]:
+    """Steps with settings changed by ``STEP.PARAM`` (or ``NODE.PARAM``, for every step of that node).
 
     Raises:
-        RecipeError: No such step or setting.
+        RecipeError: No such step.
     """
-    steps = list(recipe.steps)
+    changed = list(steps)
     for path, value in assignments.items():
         target, _, name = path.partition(".")
-        rows = [i for i, s in enumerate(steps) if target in (s.name, s.node)]
+        rows = [i for i, s in enumerate(changed) if target in (s.name, s.node)]
         if not name or not rows:
-            known = [f"{s.name}." for s in steps]
+            known = [f"{s.name}." for s in changed]
             raise RecipeError(f"Cannot set {path!r}: write STEP.PARAM=VALUE{nearest(target + '.', known)}")
         for row in rows:
-            steps[row] = replace(steps[row], settings={**steps[row].settings, name: value})
-    return replace(recipe, steps=tuple(steps))
+            changed[row] = replace(changed[row], settings={**changed[row].settings, name: value})
+    return tuple(changed)
 
 
 def digest(*parts: Any) -> str:

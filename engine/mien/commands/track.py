@@ -131,7 +131,7 @@ def track_shot(plate: PlateArguments, output: Path, arguments: TrackArguments, t
     if not tracks:
         failures = {**dict.fromkeys(opened.shot.frames, "No face was found."), **failures}
     done = sum(1 for frame in opened.shot.frames if frame not in failures)
-    missing = {frame: f"{opened.shot.file_name(frame)} is missing." for frame in opened.shot.missing}
+    missing = {frame: f"Frame {frame} of {opened.shot.path} is missing." for frame in opened.shot.missing}
     return Outcome(tuple(written), done=done, failed={**missing, **failures})
 
 
@@ -152,7 +152,7 @@ def tell_faces(tracks: tuple[FaceTrack, ...], plate: OpenPlate, tell: Tell) -> N
         tell(Note(f"{track.name}: frames {track.first}-{track.last}, {seen} seen{lost}"))
 
 
-def chosen_track(tracks: tuple[FaceTrack, ...], plate: OpenPlate) -> None:
+def refuse_nobody(tracks: tuple[FaceTrack, ...], plate: OpenPlate) -> None:
     """Refuse a shot in which nobody was found.
 
     Raises:

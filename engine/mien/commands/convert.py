@@ -1,0 +1,274 @@
+"""``mien convert`` and ``mien render``: a recipe from arguments, and frames from a recipe."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from mien import recipe as recipes
+from mien.commands.plate import OpenPlate, PlateArguments, open_plate
+from mien.commands.track import TrackArguments, open_finder, refuse_nobody, tell_faces, track_plate
+from mien.deliver import Destination
+from mien.files.identities import IdentityFile, Likeness, write_identity
+from mien.files.shot import Shot, open_shot
+from mien.files.tracks import TrackedPlate, read_tracks, write_tracks
+from mien.files.whole import write_whole
+from mien.footage import plate_space
+from mien.job import Job, open_job
+from mien.movie import write_movie
+from mien.performer import photo_identity, prominent, read_photo, take_identity
+from mien.progress import Note, Outcome, Tell
+from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
+from mien.run import Rendered, render, solved
+from mien.types import MienError
+
+
+@dataclass(frozen=True)
+class ConvertArguments:
+    """What ``mien convert`` was asked for; names are those of the command line."""
+
+    plate: PlateArguments
+    folder: Path
+    identity: Path | None = None
+    sources: tuple[str, ...] = ()
+    source_colorspace: str | None = None
+    source_start: int | None = None
+    likeness: str = ""
+    release: str = ""
+    release_until: str = ""
+    track: Path | None = None
+    face: str | None = None
+    recipe: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    write: tuple[str, ...] = ("layer",)
+    window: str = "face"
+    pixels: str = "half"
+    codec: str = "h264"
+    side_by_side: bool = False
+    height: int | None = None
+    tracking: TrackArguments = field(default_factory=TrackArguments)
+    device: str = "auto"
+    force: bool = False
+
+
+def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
+    """Track where needed, build the recipe, solve, render.
+
+    Raises:
+        RecipeError: A setting, or something else in the arguments, cannot be.
+        MienError: The plate, the sources or the track cannot be used.
+    """
+    steps, tracking = _steps(arguments)
+    plate = open_plate(arguments.plate)
+    shot, name = plate.shot, shot_name(plate.shot)
+    whole = _whole_range(arguments.plate, shot)
+    folder = make_folder(arguments.folder)
+    draft = recipes.check(
+        Recipe(
+            plate=PlateChoice(shot.name, *whole, arguments.plate.colorspace, arguments.plate.layer),
+            steps=steps,
+            output=Output(
+                folder=str(folder),
+                name=name,
+                write=arguments.write,
+                window=arguments.window,
+                pixels=arguments.pixels,
+                side_by_side=arguments.side_by_side,
+                height=arguments.height,
+                codec=arguments.codec,
+            ),
+            identity=str(folder / f"{name}.identity.safetensors"),
+            track=str(folder / f"{name}.track.json"),
+            face=arguments.face,
+            ocio=arguments.plate.ocio,
+        )
+    )
+    track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
+    identity = _identity(arguments, plate, whole, Path(draft.identity), tell)
+    recipe = replace(draft, track=str(track), identity=str(identity))
+    path = folder / f"{name}.recipe.json"
+    write_whole(path, recipes.write(recipe).encode())
+    return run_recipe(recipe, arguments.plate.frames, arguments.device, arguments.force, tell, (str(path),))
+
+
+def render_recipe(
+    path: Path, frames: tuple[int, int] | None, device: str, force: bool, tell: Tell
+) -> Outcome:
+    """Render frames of a recipe file.
+
+    Raises:
+        RecipeError: The recipe cannot run.
+        MienError: What it draws on cannot be used.
+    """
+    return run_recipe(recipes.read(path), frames, device, force, tell, ())
+
+
+def run_recipe(
+    recipe: Recipe,
+    frames: tuple[int, int] | None,
+    device: str,
+    force: bool,
+    tell: Tell,
+    written: tuple[str, ...],
+) -> Outcome:
+    """Solve and render a checked recipe; a movie follows when every frame of it is there."""
+    job = open_job(recipe, device)
+    for warning in job.identity.likeness.warnings(date.today()):
+        tell(Note(warning, "warning"))
+    chosen, absent = _chosen_frames(job.shot, frames)
+    job = solved(job, tell)
+    result = render(job, chosen, tell, force=force)
+    failed = {**absent, **result.failed}
+    outputs = [*written, *Destination(job).shown]
+    if "movie" in recipe.output.write:
+        outputs += _movie(job, result, tell, force)
+    return Outcome(tuple(outputs), len(result.done), len(result.skipped), dict(sorted(failed.items())))
+
+
+def _movie(job: Job, result: Rendered, tell: Tell, force: bool) -> list[str]:
+    missing = [frame for frame in job.shot.frames if not Destination(job).files(frame)["layer"].is_file()]
+    unfinished = [frame for frame in missing if frame not in result.failed]
+    if unfinished:
+        tell(Note(f"The movie waits for {len(unfinished)} frames that were not rendered yet."))
+        return []
+    return [str(write_movie(job, tell, force=force))]
+
+
+def _chosen_frames(shot: Shot, frames: tuple[int, int] | None) -> tuple[tuple[int, ...], dict[int, str]]:
+    """Frames to render, and what is wrong with those that are not on disk."""
+    first, last = frames or (shot.first, shot.last)
+    if last < shot.first or first > shot.last:
+        raise RecipeError(f"Frames {first}-{last} are not in the shot, which has {shot.first}-{shot.last}.")
+    chosen = tuple(frame for frame in shot.frames if first <= frame <= last)
+    absent = {frame: f"Frame {frame} of {shot.path} is missing." for frame in shot.missing if first <= frame <= last}
+    return chosen, absent
+
+
+def _whole_range(arguments: PlateArguments, shot: Shot) -> tuple[int, int]:
+    """The shot's whole range, over which it is solved, so that chunks of it agree."""
+    if arguments.frames is None:
+        return shot.first, shot.last
+    whole = open_shot(arguments.path, layer=arguments.layer)
+    return min(whole.first, shot.first), max(whole.last, shot.last)
+
+
+def _steps(arguments: ConvertArguments) -> tuple[tuple[recipes.Step, ...], dict[str, Any]]:
+    """The chain with its settings, and the settings of tracking, which is not part of it."""
+    tracking = {name: value for name, value in arguments.settings.items() if name.startswith("track_faces.")}
+    rest = {name: _value(value) for name, value in arguments.settings.items() if name not in tracking}
+    steps = CONVERT if arguments.recipe is None else recipes.read(arguments.recipe).steps
+    return recipes.change_steps(steps, rest), tracking
+
+
+def _value(text: Any) -> Any:
+    """A setting as typed: keys are JSON, all else is left to the declaration."""
+    if isinstance(text, str) and text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise RecipeError(f"{text!r} are no keys: write [[frame, value], ...].") from error
+    return text
+
+
+def shot_name(shot: Shot) -> str:
+    """What files made from a shot are called after."""
+    stem = shot.pattern.prefix if shot.pattern is not None else shot.path.stem
+    return stem.strip("._- ") or shot.path.parent.name or "shot"
+
+
+def make_folder(folder: Path) -> Path:
+    """The output folder, made if need be.
+
+    Raises:
+        MienError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MienError(f"Cannot make the folder {folder}: {error.strerror}. Choose another one with -o.") from error
+    return folder.absolute()
+
+
+def _track(
+    arguments: ConvertArguments,
+    plate: OpenPlate,
+    whole: tuple[int, int],
+    path: Path,
+    settings: Mapping[str, Any],
+    tell: Tell,
+) -> Path:
+    """The track to use: the one given, the one made before from the same plate and settings, or a new one."""
+    if arguments.track is not None:
+        read_tracks(arguments.track)
+        return arguments.track.absolute()
+    shot = open_shot(arguments.plate.path, whole, layer=arguments.plate.layer)
+    stamp = path.with_suffix(".stamp")
+    wanted = digest(_facts(shot), plate.space, dict(settings), arguments.tracking.detector)
+    if path.is_file() and stamp.is_file() and stamp.read_text("utf-8", "replace") == wanted and not arguments.force:
+        return path
+    opened = replace(plate, shot=shot)
+    tracks, _ = track_plate(opened, replace(arguments.tracking, settings=settings), tell)
+    refuse_nobody(tracks, opened)
+    tell_faces(tracks, opened, tell)
+    write_tracks(path, tracks, opened.facts)
+    write_whole(stamp, wanted.encode())
+    return path
+
+
+def _facts(shot: Shot) -> list[Any]:
+    """What tells whether a plate is the one that was tracked: names, sizes and times of its files."""
+    facts = []
+    for file in dict.fromkeys(shot.file(frame) for frame in shot.frames):
+        status = file.stat()
+        facts.append([str(file), status.st_size, status.st_mtime_ns])
+    return [shot.first, shot.last, list(shot.missing), facts]
+
+
+def _identity(
+    arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell
+) -> Path:
+    if arguments.identity is not None:
+        return arguments.identity.absolute()
+    likeness = Likeness(arguments.likeness, arguments.release, arguments.release_until)
+    if likeness.until:
+        try:
+            date.fromisoformat(likeness.until)
+        except ValueError as error:
+            raise RecipeError(f"--release-until {likeness.until!r}: write YYYY-MM-DD.") from error
+    shots = [open_shot(source) for source in arguments.sources]
+    moving = [shot for shot in shots if len(shot.frames) > 1]
+    if moving and len(shots) > 1:
+        raise RecipeError(f"{moving[0].path} is a take: it cannot be mixed with other sources.")
+    if moving:
+        identity = _take(arguments, plate, whole[0], moving[0], path, likeness, tell)
+    else:
+        finder = open_finder(arguments.tracking)
+        spaces = [plate_space(shot, plate.colors, arguments.source_colorspace) for shot in shots]
+        photos = [read_photo(shot, plate.colors, space, finder) for shot, space in zip(shots, spaces)]
+        identity = photo_identity(photos, [shot.path.name for shot in shots], plate.colors, likeness)
+    write_identity(path, identity)
+    return path
+
+
+def _take(
+    arguments: ConvertArguments,
+    plate: OpenPlate,
+    first: int,
+    shot: Shot,
+    path: Path,
+    likeness: Likeness,
+    tell: Tell,
+) -> IdentityFile:
+    space = plate_space(shot, plate.colors, arguments.source_colorspace)
+    opened = OpenPlate(shot, plate.colors, space)
+    tracks, _ = track_plate(opened, arguments.tracking, tell)
+    refuse_nobody(tracks, opened)
+    chosen = prominent(tracks)
+    assert chosen is not None
+    track = path.with_name(path.name.replace(".identity.safetensors", ".take.track.json"))
+    facts: TrackedPlate = opened.facts
+    write_tracks(track, tracks, facts)
+    start = (shot.first if arguments.source_start is None else arguments.source_start) - first
+    return take_identity(shot, space, track, chosen.name, start, likeness)
