@@ -28,6 +28,7 @@ COLORS: tuple[Color, ...] = (
 AXES: tuple[Color, Color, Color] = ((255, 92, 87), (98, 220, 110), (90, 150, 255))
 LOST: Color = (255, 110, 100)
 KEYED: Color = (255, 255, 255)
+DARK: Color = (16, 16, 16)
 SHIFT = 4
 """Binary digits behind the point with which OpenCV draws."""
 USUAL_RATE = Fraction(24)
@@ -158,33 +159,24 @@ def _draw_wires(canvas: Picture, face: MarkedFace) -> None:
     assert face.points is not None
     flat = face.points[:, :2].double().numpy()
     extent = float((flat.max(0) - flat.min(0)).max())
-    thick = max(1, round(extent / 320))
-    faint = 0.35 if face.ignored else 1.0
-    trust = face.weight.clamp(0, 1).double().numpy()
+    thick = max(1, round(extent / 260))
+    trust = face.weight.clamp(0, 1).double().numpy() * (0.35 if face.ignored else 1.0)
     if face.scheme == "mesh":
-        edges = _edges()
         # What turns away from the camera would cover what faces it.
-        near = _facing(face.points)[edges].all(1)
-        strength = (0.08 + 0.22 * trust[edges].min(1)) * faint * near
-        _lines(canvas, flat[edges], strength, face.color, 1)
+        trust = trust * np.where(_facing(face.points), 1.0, 0.15)
+        edges = _edges()
+        dense = min(max(extent / 240, 0.3), 1.0)
+        _lines(canvas, flat[edges], (0.04 + 0.32 * trust[edges].min(1)) * dense, face.color, 1)
     closed = MESH_LINES if face.scheme == "mesh" else IBUG68_LINES
-    for indices, ring in closed:
-        order = np.array([*indices, *([indices[0]] if ring else [])])
-        pairs = np.stack((order[:-1], order[1:]), 1)
-        strength = (0.25 + 0.7 * trust[pairs].min(1)) * faint
-        _lines(canvas, flat[pairs], strength, face.color, thick)
-    if face.scheme != "mesh" or face.keyed:
-        dots = flat if face.scheme != "mesh" else flat[::6]
-        for dot in dots:
-            cv2.circle(
-                canvas,
-                _fixed(dot),
-                max(16, round(16 * extent / 320)),
-                _mixed(face.color, KEYED, 0.6),
-                -1,
-                cv2.LINE_AA,
-                SHIFT,
-            )
+    order = [np.array([*indices, *([indices[0]] if ring else [])]) for indices, ring in closed]
+    pairs = np.concatenate([np.stack((line[:-1], line[1:]), 1) for line in order])
+    strength = 0.1 + 0.85 * trust[pairs].min(1)
+    if extent > 150:
+        _lines(canvas, flat[pairs], strength * 0.4, DARK, thick + 2)
+    _lines(canvas, flat[pairs], strength, face.color, thick)
+    if extent > 150 and (face.scheme != "mesh" or face.keyed):
+        for dot in flat if face.scheme != "mesh" else flat[::6]:
+            cv2.circle(canvas, _fixed(dot), round(20 * thick), KEYED, -1, cv2.LINE_AA, SHIFT)
 
 
 def _lines(canvas: Picture, ends: NDArray[Any], strength: NDArray[Any], color: Color, thick: int) -> None:
@@ -286,7 +278,7 @@ def _text_size(canvas: Picture) -> float:
 
 
 def _measure(text: str, size: float) -> tuple[int, int]:
-    (across, up), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size / 22, 1)
+    (across, up), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size / 22, max(1, round(size / 14)))
     return int(across), int(up)
 
 
@@ -294,5 +286,16 @@ def _write(canvas: Picture, text: str, position: tuple[int, int], size: float, c
     """Text with a dark rim, so that it reads on any plate."""
     plain = text.encode("ascii", "replace").decode()
     thick = max(1, round(size / 14))
-    for stroke, ink in ((thick + 2, (16, 16, 16)), (thick, color)):
-        cv2.putText(canvas, plain, position, cv2.FONT_HERSHEY_SIMPLEX, size / 22, ink, stroke, cv2.LINE_AA)
+    ink = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.putText(ink, plain, position, cv2.FONT_HERSHEY_SIMPLEX, size / 22, 255, thick, cv2.LINE_AA)
+    left, top, across, down = cv2.boundingRect(ink)
+    if not across:
+        return
+    edge = 2 * thick
+    rows = slice(max(0, top - edge), top + down + edge)
+    columns = slice(max(0, left - edge), left + across + edge)
+    rim = cv2.GaussianBlur(cv2.dilate(ink[rows, columns], np.ones((edge + 1, edge + 1), np.uint8)), (0, 0), edge / 3)
+    part = canvas[rows, columns]
+    for cover, shade in ((rim * np.float32(0.75), DARK), (ink[rows, columns], color)):
+        alpha = cover[..., None].astype(np.float32) / 255
+        part[:] = np.rint(part + (np.array(shade, np.float32) - part) * alpha).astype(np.uint8)
