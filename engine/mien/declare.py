@@ -87,7 +87,7 @@ class Param:
     def _number(self, value: Any, where: str) -> float | int:
         try:
             number = float(value) if not isinstance(value, bool) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or (self.kind == "int" and number != round(number)):
             raise DeclarationError(f"{where} is {value!r}: give {'a whole' if self.kind == 'int' else 'a'} number.")
@@ -140,13 +140,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def declare(function: Callable[..., Any]) -> Node:
-    """Describe a node function as plain data."""
+    """Describe a node function as plain data.
+
+    Raises:
+        DeclarationError: Something that the function takes is not explained, or is of a kind that no host shows.
+    """
     signature = inspect.signature(function, eval_str=True)
     summary, helps = _docstring(function)
+    if silent := [name for name in signature.parameters if name not in helps]:
+        raise DeclarationError(f"{function.__name__}: the docstring's Args do not explain {', '.join(silent)}.")
     inputs, params = [], []
     for p in signature.parameters.values():
         if p.kind is p.KEYWORD_ONLY:
-            params.append(_param(p, helps[p.name]))
+            params.append(_param(p, helps[p.name], function.__name__))
         else:
             name = _type_name(p.annotation)
             inputs.append(Port(p.name, name, helps[p.name], name.partition("[")[0] in SHOT_TYPES))
@@ -180,11 +186,14 @@ def _node(entry: dict[str, Any]) -> Node:
     return Node(**{**entry, "inputs": inputs, "params": tuple(params)})
 
 
-def _param(p: inspect.Parameter, text: str) -> Param:
-    kind, *notes = typing.get_args(p.annotation) or (p.annotation,)
+def _param(p: inspect.Parameter, text: str, owner: str) -> Param:
     if typing.get_origin(p.annotation) is Literal:
         return Param(p.name, "menu", p.default, text, choices=typing.get_args(p.annotation))
+    notes = getattr(p.annotation, "__metadata__", ())
+    kind = typing.get_args(p.annotation)[0] if notes else p.annotation
     slider = next((n for n in notes if isinstance(n, Slider)), None)
+    if kind not in KINDS:
+        raise DeclarationError(f"{owner}: no host shows a setting such as {p.name}, {kind}.")
     default = str(p.default) if isinstance(p.default, Path) else p.default
     return Param(p.name, KINDS[kind], default, text, slider)  # type: ignore[arg-type]
 
@@ -195,7 +204,7 @@ def _type_name(annotation: Any) -> str:
         return f"{_type_name(notes[0])}s"
     if typing.get_origin(annotation) not in (None, typing.Annotated):
         return f"{typing.get_origin(annotation).__name__}[{', '.join(map(_type_name, notes))}]"
-    named = [str(note.name) for note in notes if hasattr(note, "name")]
+    named = [str(note.name) for note in getattr(annotation, "__metadata__", ()) if hasattr(note, "name")]
     return named[0] if named else str(annotation.__name__)
 
 
