@@ -4,14 +4,14 @@ Exit codes: 0 all done; 1 something failed, with a list of what; 2 bad arguments
 """
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from mien.declare import DeclarationError
-from mien.recipe import RecipeError
+from mien.recipe import CODECS, RecipeError
 
 app = typer.Typer(
     help="Consented face replacement, de-aging and clean-up for compositors.",
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 
-class Detector(str, Enum):
+class Detector(StrEnum):
     """Which networks find faces."""
 
     builtin = "builtin"
@@ -30,7 +30,7 @@ class Detector(str, Enum):
     onnx = "onnx"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where pictures are computed."""
 
     auto = "auto"
@@ -79,7 +79,7 @@ def track(
     settings: Settings = None,
     preview: Annotated[Path | None, typer.Option(help="Movie with mesh, names, confidence and pose drawn.")] = None,
     export: Annotated[list[Path] | None, typer.Option(help="Also write .csv or .nk (corner pin, transform).")] = None,
-    source: Annotated[Path | None, typer.Option("--import", help="Take points from .nk, .csv, .json, .png, .jpg.")] = None,
+    source: Annotated[Path | None, typer.Option("--import", help="Points from .nk, .csv, .json, .png, .jpg.")] = None,
     name: Annotated[list[str] | None, typer.Option(metavar="FACE=NAME", help="Name a face that was found.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="FACE", help="Leave this face alone.")] = None,
     device: DeviceOption = Device.auto,
@@ -101,8 +101,9 @@ def track(
         exports=tuple(export or ()),
         device=device.value,
     )
+    shot = PlateArguments(plate, _range(frames), colorspace, ocio, layer)
     with teller(json) as tell:
-        _finish(track_shot(PlateArguments(plate, _range(frames), colorspace, ocio, layer), output, arguments, tell), tell)
+        _finish(track_shot(shot, output, arguments, tell), tell)
 
 
 @app.command()
@@ -124,7 +125,7 @@ def convert(
     write: Annotated[str, typer.Option(help="layer, host, full, movie, stmap; several with commas.")] = "layer",
     window: Annotated[str, typer.Option(help="Data window of layers: face or full.")] = "face",
     pixels: Annotated[str, typer.Option(help="Pixel type of layers: half or float.")] = "half",
-    codec: Annotated[str, typer.Option(help="How movies are coded: h264, h264-10bit, prores4444, prores422hq, prores422, dnxhr-hqx, dnxhr-444.")] = "h264",
+    codec: Annotated[str, typer.Option(help=f"How movies are coded: {', '.join(CODECS)}.")] = "h264",
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Movies show plate and result.")] = False,
     resize: Annotated[int | None, typer.Option(help="Height of movies in pixels.")] = None,
     colorspace: Colorspace = None,
@@ -248,7 +249,7 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         # Whoever read our output has left: nothing more to say, and Python must not complain at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(1)
     except KeyboardInterrupt:
         print("Stopped. Run the same command again to continue.", file=sys.stderr)

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
-
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date
 from functools import cached_property
 from importlib.metadata import version
@@ -67,13 +65,13 @@ class Job:
         return {
             "engine": f"mien {ENGINE}",
             "synthetic": "This picture holds a synthetic face: composite with a digitally replaced face.",
-            "recipe": digest(asdict(replace(self.recipe, output=replace(self.recipe.output, folder="")))),
+            "recipe": digest([asdict(step) for step in self.recipe.steps]),
             "identity": self.identity.digest,
             "likeness": likeness.name or "not named",
             "release": likeness.release or "none named",
             **({"release_until": likeness.until} if likeness.until else {}),
             **({"warning": " ".join(warnings)} if warnings else {}),
-            "plate": self.shot.name,
+            "plate": Path(self.shot.name).name,
             "plate_space": self.space,
         }
 
@@ -98,7 +96,7 @@ class Fingerprints:
             MienError: The file cannot be read.
         """
         try:
-            facts = os.stat(file)
+            facts = file.stat()
             remembered = self.known.get(str(file))
             if remembered and remembered[:2] == [facts.st_size, facts.st_mtime_ns]:
                 return str(remembered[2])
@@ -214,7 +212,7 @@ def _value_digest(value: Any, frame: int) -> Any:
         return _face_digest(face_at(value, frame))
     if isinstance(value, Series):
         found = value.at(frame)
-        return asdict(found) if hasattr(found, "__dataclass_fields__") else found
+        return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
     raise TypeError(f"{type(value).__name__} is no value of a shot")
 
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Generic, TypeVar
 
 from mien.types import MienError
@@ -49,7 +49,7 @@ def overlap(
     read: Callable[[Item], Read],
     compute: Callable[[Item, Read], Made],
     write: Callable[[Item, Made], None],
-) -> Iterator[tuple[Item, MienError | None]]:
+) -> Generator[tuple[Item, MienError | None], None, None]:
     """Carry each item through three stages that work at the same time, in order.
 
     ``compute`` runs in the caller's thread. An item that fails with a ``MienError`` comes out with it and the

@@ -181,8 +181,10 @@ class Footage(Protocol):
 class Identity(Protocol):
     """A face to put on: looks at the plate and the face in it, answers with a layer in plate position."""
 
-    digest: str
-    """Hash of everything that determines the result."""
+    @property
+    def digest(self) -> str:
+        """Hash of everything that determines the result."""
+        ...
 
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw this identity as the given face; the layer covers the plate region."""

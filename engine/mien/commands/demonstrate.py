@@ -75,7 +75,7 @@ def _layer(plate: OpenPlate, path: Path) -> NDArray[np.uint8]:
     layer = open_shot(path)
     color = read_channels(layer, layer.first, plate.shot.display, ("R", "G", "B", "A"))
     alpha = color[..., 3]
-    straight = color[..., :3] / np.maximum(alpha[..., None], 1e-4)
+    straight = (color[..., :3] / np.maximum(alpha[..., None], 1e-4)).astype(np.float32)
     return sheet.over_checkerboard(_seen(plate, straight), alpha)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mien import tracking
 from mien.chain import declaration
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
-from mien.files.exchange import placed_in, read_foreign, write_foreign
+from mien.files.exchange import placed_in, write_foreign
 from mien.files.tracks import write_tracks
 from mien.footage import ShotFootage
 from mien.job import choose_device
@@ -76,7 +76,9 @@ def node_settings(node: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {p.name: p.check(given.get(p.name, p.default), f"{node}.{p.name}") for p in declared.params}
 
 
-def track_plate(plate: OpenPlate, arguments: TrackArguments, tell: Tell) -> tuple[tuple[FaceTrack, ...], dict[int, str]]:
+def track_plate(
+    plate: OpenPlate, arguments: TrackArguments, tell: Tell
+) -> tuple[tuple[FaceTrack, ...], dict[int, str]]:
     """Every face of a shot, and what was wrong with frames that could not be read.
 
     Raises:
@@ -126,7 +128,8 @@ def track_shot(plate: PlateArguments, output: Path, arguments: TrackArguments, t
     for path in arguments.exports:
         written += [str(made) for made in write_foreign(path, smooth, opened.facts)]
     if arguments.preview is not None:
-        write_preview(arguments.preview, opened.shot, ShotFootage(opened.shot, opened.colors, opened.space), smooth, tell)
+        footage = ShotFootage(opened.shot, opened.colors, opened.space)
+        write_preview(arguments.preview, opened.shot, footage, smooth, tell)
         written.append(str(arguments.preview))
     if not tracks:
         failures = {**dict.fromkeys(opened.shot.frames, "No face was found."), **failures}
