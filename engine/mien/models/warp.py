@@ -9,20 +9,21 @@ was closed, what lies past its edge.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mien import mesh
 from mien.ops import mesh_warp
-from mien.ops.warp import positions, sample
+from mien.ops.warp import positions, sample, warp
 from mien.types import Face, Image, Layer, MienError, Plate, Points
 
 CELLS = 160
 """Lattice cells across the face: finer than the mesh, so that a landmark's pull is kept."""
 BLUR = 1.0
 """Cells of smoothing that hide the mesh's facets."""
-MARGIN = 0.18
+MARGIN = 0.1
 """Face widths shown past the outline of the face, so that soft and grown edges have pixels."""
 RING = 0.12
 """How far the mesh is continued past its outline, as a share of the distance from the face's center."""
@@ -52,6 +53,16 @@ class WarpSource:
     facing: Tensor
     aspect: float = 1.0
 
+    @cached_property
+    def smaller(self) -> tuple[Image, ...]:
+        """The photograph at a half, a quarter and so on, for faces that are smaller on the plate."""
+        images, image = [], self.image
+        while min(image.shape[-2:]) > 64:
+            half = torch.diag(torch.tensor([0.5, 0.5, 1.0], device=image.device))
+            image = warp(image, half, ((image.shape[-2] + 1) // 2, (image.shape[-1] + 1) // 2))
+            images.append(image)
+        return tuple(images)
+
 
 def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0) -> WarpSource:
     """Prepare a photograph: keep what surrounds the face, and find what its camera saw.
@@ -59,7 +70,7 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
     Args:
         image: (3, H, W) scene-linear, working space.
         points: (468, 3) mesh landmarks in its pixels.
-        weight: (468,) trust in each point; points below 0.3 count as hidden.
+        weight: (468,) trust in each point; points trusted far less than most count as hidden.
         aspect: Pixel aspect of the photograph.
     """
     if image.ndim != 3 or image.shape[0] != 3 or points.shape != (mesh.POINTS, 3):
@@ -76,7 +87,9 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
     offset = points.new_tensor([left, top, 0.0])
     square = points * points.new_tensor([aspect, 1.0, 1.0])
     seen = _seen(image, points, aspect)
-    trust = points.new_ones(mesh.POINTS) if weight is None else mesh_warp.ramp(weight.to(points), 0.0, 0.3)
+    trust = points.new_ones(mesh.POINTS)
+    if weight is not None:
+        trust = mesh_warp.ramp(weight.to(points) / weight.to(points).quantile(0.9).clamp(min=1e-6), 0.0, 0.3)
     facing = _facing(square).clamp(min=0) * mesh_warp.spread(seen * trust, mesh.TRIANGLES.to(points.device))
     return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
 
@@ -198,114 +211,127 @@ def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
     points = face.points.to(image) - image.new_tensor([*plate.corner, 0.0])
     margin = MARGIN * face.width
     low, high = points[:, :2].amin(0) - margin, points[:, :2].amax(0) + margin
-    step = max(1.0, face.width / CELLS, float((high - low).amax()) / (4 * CELLS))
     left, top = (max(0, int(v)) for v in low.floor().tolist())
     right, bottom = (min(n, int(v)) for n, v in zip((width, height), high.ceil().tolist()))
-    matte = torch.zeros_like(image[..., :1, :, :])
-    if right <= left or bottom <= top:
-        return Layer(image, matte, plate.corner, face.width, {"identity": matte})
-
-    origin = low - 2 * step
-    columns, rows = (int(n) for n in ((high - low) / step + 5).ceil().tolist())
-    lattice = _lattice(sources, points, face, origin, step, (rows, columns))
-    start = (float(origin[0]) - left, float(origin[1]) - top)
-    size = (bottom - top, right - left)
-    dense = mesh_warp.spline(lattice.values, start, step, size)
-
-    here = image[..., top:bottom, left:right]
-    position = positions(size, (left, top), image)
-    edge = torch.minimum(position - low, high - position).amin(-1)
-    shown = mesh_warp.ramp(edge, 0.0, 0.3 * margin)
-    drawn = torch.zeros_like(here)
-    count = len(sources)
-    share = dense[2 * count : 3 * count].clamp(min=0)
-    share = share / share.sum(0).clamp(min=1e-6)
-    inside, present = torch.zeros_like(shown), torch.zeros_like(shown)
-    for k, source in enumerate(sources):
-        if float(share[k].amax()) < 1 / 512:
-            continue
-        matrix = lattice.affine[k]
-        coordinates = position @ matrix[:, :2].T + matrix[:, 2] + dense[2 * k : 2 * k + 2].movedim(0, -1)
-        drawn = drawn + share[k] * sample(source.image, coordinates)
-        extent = coordinates.new_tensor([source.image.shape[2], source.image.shape[1]])
-        past = torch.minimum(coordinates, extent - coordinates).amin(-1)
-        soft = 0.02 * float(source.points[:, 0].amax() - source.points[:, 0].amin())
-        inside = inside + share[k] * mesh_warp.ramp(past, 0.0, soft)
-        present = present + share[k] * mesh_warp.ramp(past, -soft, 0.0)
-    shown = shown * present
-    mixed = torch.where(shown > 0, here + shown * (drawn - here), here)
-    result = image.clone()
-    result[..., top:bottom, left:right] = torch.where(shown >= 1 - 1e-5, drawn, mixed)
-    valid = dense[-1].clamp(0, 1) * inside
-    matte[..., 0, top:bottom, left:right] = torch.where(valid > 1 - 1e-4, 1.0, valid)
+    result, matte = image.clone(), torch.zeros_like(image[..., :1, :, :])
+    if right > left and bottom > top:
+        step = max(1.0, face.width / CELLS, float((high - low).amax()) / (4 * CELLS))
+        columns, rows = (int(n) for n in ((high - low) / step + 5).ceil().tolist())
+        grid = Grid(low - 2 * step, step, (rows, columns))
+        route = _route(sources, points, face, grid)
+        inside = slice(top, bottom), slice(left, right)
+        pixels = positions((bottom - top, right - left), (left, top), image)
+        start = (float(grid.origin[0]) - left, float(grid.origin[1]) - top)
+        dense = mesh_warp.spline(route.values, start, step, (bottom - top, right - left))
+        result[..., *inside] = _resample(sources, route, dense, pixels, image[..., *inside])
+        sound = torch.where(dense[0] > 1e-4, dense[0], 0.0)
+        matte[..., 0, *inside] = torch.where(sound > 1 - 1e-4, 1.0, sound)
     return Layer(result, matte, plate.corner, face.width, {"identity": matte})
 
 
 @dataclass(frozen=True)
-class _Lattice:
-    """Where the face's surroundings lie in each source.
+class Grid:
+    """A lattice over part of a region: its outer corner (x, y), pixels per cell, rows and columns."""
+
+    origin: Tensor
+    step: float
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where the face's surroundings lie in each source, on a lattice.
 
     Attributes:
-        values: (3K + 1, h, w): what each source's affine map leaves over (x, y), then each source's share,
-            then the matte.
+        values: (2 + 3K, h, w): matte; where the sources have pixels at all; then for each source its share and
+            what its affine map leaves over (x, y).
         affine: Per source a (2, 3) matrix from region pixels to its pixels.
+        used: The sources whose share is worth a look.
     """
 
     values: Tensor
     affine: list[Tensor]
+    used: list[int]
 
 
-def _lattice(
-    sources: tuple[WarpSource, ...],
-    points: Points,
-    face: Face,
-    origin: Tensor,
-    step: float,
-    size: tuple[int, int],
-) -> _Lattice:
-    square = points * points.new_tensor([face.aspect, 1.0, 1.0])
-    facing = _facing(square)
-    triangles = _ALL.to(points.device)
+def _resample(sources: tuple[WarpSource, ...], route: Route, dense: Tensor, pixels: Tensor, behind: Image) -> Image:
+    drawn = torch.zeros_like(behind)
+    total = dense[2::3].clamp(min=0)[route.used].sum(0).clamp(min=1e-6)
+    for k in route.used:
+        matrix, image, scale = route.affine[k], sources[k].image, 1.0
+        for smaller in sources[k].smaller:
+            if float(torch.linalg.matrix_norm(matrix[:, :2], -2)) * 0.7 * scale < 2:
+                break
+            image, scale = smaller, scale / 2
+        coordinates = pixels @ matrix[:, :2].T + matrix[:, 2] + dense[3 + 3 * k : 5 + 3 * k].movedim(0, -1)
+        looked_up = sample(image, coordinates * scale)
+        drawn = drawn + looked_up * (dense[2 + 3 * k].clamp(min=0) / total) if len(route.used) > 1 else looked_up
+    shown = dense[1]
+    mixed = torch.where(shown > 1e-4, torch.lerp(behind, drawn, shown.clamp(0, 1)), behind)
+    return torch.where(shown > 1 - 1e-4, drawn, mixed)
+
+
+def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Grid) -> Route:
+    facing = _facing(points * points.new_tensor([face.aspect, 1.0, 1.0]))
     extended = _ring(points)
-    place = torch.cat([(extended[:, :2] - origin) / step, extended[:, 2:] / step], 1)
+    place = torch.cat([(extended[:, :2] - grid.origin) / grid.step, extended[:, 2:] / grid.step], 1)
+    triangles, skin = _ALL.to(points.device), mesh.TRIANGLES.to(points.device)
     oval = torch.tensor(mesh.OVAL, device=points.device)
 
-    turned = [_pose_share(source, square) for source in sources]
-    affines, leftovers, known = [], [], []
+    affine, leftover, known = [], [], []
     for source in sources:
-        fit = (source.facing * facing.clamp(min=0) + 1e-3) * face.weight.to(points).clamp(min=0.05)
-        matrix = mesh_warp.affine(points[:, :2], source.points[:, :2], fit)
+        trust = (source.facing * facing.clamp(min=0) + 1e-3) * face.weight.to(points).clamp(min=0.05)
+        matrix = mesh_warp.affine(points[:, :2], source.points[:, :2], trust)
         target = _ring(source.points)[:, :2][triangles]
         target[_EYES] = _eye_targets(points, source.points, matrix)
-        leftovers.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
-        affines.append(matrix)
+        leftover.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
+        affine.append(matrix)
         known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
-    skin = mesh.TRIANGLES.to(points.device)
     knowledge = mesh_warp.spread(mesh_warp.spread(torch.stack(known, 1), skin), skin).T
-    choice = torch.stack(turned)[:, None] * (knowledge + 1e-4)
-    choice = choice / choice.sum(0)
-    matte = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
-    matte, choice = torch.cat([matte, matte[oval]]), torch.cat([choice, choice[:, oval]], 1)
-    values = torch.cat([*leftovers, choice.T[triangles], matte[triangles][..., None]], -1)
+    fit = _pose_fit(sources, points, face)
+    share = fit[:, None] * (knowledge + 1e-4)
+    share = share / share.sum(0)
+    sound = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
+    each = torch.stack([sound, *share])
+    corners = torch.cat([each, each[:, oval]], 1).T[triangles]
+    values = torch.cat([corners, *leftover], -1)
 
-    turned_away = torch.cat([torch.zeros_like(facing), facing[oval]])[triangles].amin(1) < -0.1
-    place_of = torch.where(turned_away[:, None], 0, triangles)
-    index, barycentric = mesh_warp.rasterize(place, place_of, size)
+    # Past the silhouette of a turned head the ring would show its hidden side.
+    hidden = torch.cat([torch.zeros_like(facing), facing[oval]])[triangles].amin(1) < -0.1
+    index, barycentric = mesh_warp.rasterize(place, torch.where(hidden[:, None], 0, triangles), grid.size)
     drawn = mesh_warp.interpolate(index, barycentric, values)
     drawn = mesh_warp.blur(mesh_warp.extend(drawn, index >= 0), BLUR)
-    covered = ((index >= 0) & (index < len(mesh.TRIANGLES)))[None].to(drawn)
-    outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)
-    weight = torch.stack(turned) / torch.stack(turned).sum()
-    keep = _plate_shows(sources, weight, points, place, affines, size)
-    return _Lattice(torch.cat([drawn[:-1], drawn[-1:] * outline * (1 - keep)]), affines)
+    covered = ((index >= 0) & (index < len(skin)))[None].to(drawn)
+    outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)[0]
+    count = len(sources)
+    share, leftovers = drawn[1 : 1 + count], drawn[1 + count :].view(count, 2, *grid.size)
+
+    cells = positions(grid.size, (0, 0), points)
+    border = torch.minimum(cells, cells.new_tensor(grid.size).flip(0) - cells).amin(-1) - 2
+    shown, inside = mesh_warp.ramp(border * grid.step / (MARGIN * face.width), 0.0, 0.3), torch.ones_like(border)
+    for k, source in enumerate(sources):
+        there = (cells * grid.step + grid.origin) @ affine[k][:, :2].T + affine[k][:, 2]
+        there = there + leftovers[k].movedim(0, -1)
+        extent = there.new_tensor([source.image.shape[2], source.image.shape[1]])
+        past = torch.minimum(there, extent - there).amin(-1)
+        cell = float(torch.linalg.matrix_norm(affine[k][:, :2], 2)) * grid.step
+        shown = shown * (1 - share[k] * (1 - mesh_warp.ramp(past, -3 * cell, 0.0)))
+        inside = inside * (1 - share[k] * (1 - mesh_warp.ramp(past, 2 * cell, 5 * cell)))
+    kept = _plate_shows(sources, fit / fit.sum(), points, place, affine, grid.size)[0]
+    sound = drawn[0] * outline * inside * (1 - kept)
+    channels = [sound, shown]
+    for k in range(count):
+        channels += [share[k], *leftovers[k]]
+    used = [k for k in range(count) if float(share[k].amax()) > 1 / 512]
+    return Route(torch.stack(channels), affine, used)
 
 
-def _pose_share(source: WarpSource, square: Points) -> Tensor:
-    """How well a photograph's view of the head fits the plate's; roll does not count."""
-    there = mesh.pose_of(source.points * source.points.new_tensor([source.aspect, 1.0, 1.0])).rotation[2]
-    here = mesh.pose_of(square).rotation[2]
-    angle = torch.rad2deg(torch.arccos((there * here).sum().clamp(-1, 1)))
-    return torch.exp(-0.5 * (angle / POSE_SPREAD) ** 2) + 1e-12
+def _pose_fit(sources: tuple[WarpSource, ...], points: Points, face: Face) -> Tensor:
+    """(K,) how well each photograph's view of the head fits the plate's; roll does not count."""
+    here = mesh.pose_of(points * points.new_tensor([face.aspect, 1.0, 1.0])).rotation[2]
+    views = [mesh.pose_of(s.points * s.points.new_tensor([s.aspect, 1.0, 1.0])).rotation[2] for s in sources]
+    angle = torch.rad2deg(torch.arccos((torch.stack(views) @ here).clamp(-1, 1)))
+    return torch.exp(-0.5 * (angle.square() - angle.square().amin()) / POSE_SPREAD**2) + 1e-6
 
 
 def _eye_targets(points: Points, source: Points, matrix: Tensor) -> Tensor:

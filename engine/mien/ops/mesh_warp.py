@@ -136,9 +136,9 @@ def _basis(pixels: int, cells: int, origin: float, step: float) -> Tensor:
     position = (torch.arange(pixels, dtype=torch.float64) + 0.5 - origin) / step - 0.5
     first = position.floor()
     t = position - first
-    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
+    weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1)
     cell = (first[:, None] + torch.arange(-1, 3)).long().clamp(0, cells - 1)
-    return torch.zeros(pixels, cells, dtype=torch.float64).scatter_add(1, cell, weights)
+    return torch.zeros(pixels, cells, dtype=torch.float64).scatter_add(1, cell, weights / 6)
 
 
 def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
