@@ -58,6 +58,7 @@ NAMES = {
 _EXACT = ocio.OptimizationFlags(
     int(ocio.OPTIMIZATION_DEFAULT.value) & ~int(ocio.OPTIMIZATION_FAST_LOG_EXP_POW.value)
 )
+_FAILURES = (ocio.Exception, ocio.ExceptionMissingFile)
 _PEAK = 65504.0
 Step = Callable[[Tensor], Tensor]
 Kind = Literal["float", "integer", "movie"]
@@ -97,6 +98,8 @@ class Transform:
 
     def packed(self, image: Image) -> Image:
         """The same by OpenColorIO, on a packed copy in main memory."""
+        if self.unchanged:
+            return image
         pixels = image.detach().float().movedim(-3, -1).contiguous()
         if pixels.data_ptr() == image.data_ptr():
             pixels = pixels.clone()
@@ -237,7 +240,7 @@ class Colors:
     def _transform(self, transform: Any, here: str, there: str) -> Transform:
         try:
             whole = self.config.getProcessor(transform)
-        except ocio.Exception as error:
+        except _FAILURES as error:
             raise MienError(f"No way from {here} to {there} in {self.source}: {error}") from error
         depth = ocio.BIT_DEPTH_F32
         processor = whole.getOptimizedProcessor(depth, depth, _EXACT)
@@ -286,7 +289,7 @@ class Colors:
     def _from_rules(self, path: str) -> str | None:
         try:
             space, rule = self.config.getColorSpaceFromFilepath(path)
-        except ocio.Exception:
+        except _FAILURES:
             return None
         last = self.config.getFileRules().getNumEntries() - 1
         return _find(self.config, space) if rule < last else None
@@ -306,7 +309,7 @@ def load(config: str | Path | None = None) -> Colors:
     source = str(config or os.environ.get("OCIO", "") or BUILT_IN)
     try:
         opened = ocio.Config.CreateFromFile(source)
-    except ocio.Exception as error:
+    except _FAILURES as error:
         said = " ".join(str(error).split())[:300]
         raise MienError(f"Cannot read the OpenColorIO config {source}: {said}") from error
     if not opened.hasRole("scene_linear"):
@@ -336,7 +339,7 @@ def _to_rec709(config: Any, working: str) -> tuple[tuple[float, ...], ...]:
             processor = ocio.Config.GetProcessorFromConfigs(
                 config, working, ocio.Config.CreateFromFile(BUILT_IN), "lin_rec709"
             )
-    except ocio.Exception:
+    except _FAILURES:
         return Encoding().to_display
     columns = numpy.eye(3, dtype=numpy.float32)
     processor.getDefaultCPUProcessor().applyRGB(columns)

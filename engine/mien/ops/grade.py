@@ -209,7 +209,8 @@ def _moments(picture: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
 
 def _power(symmetric: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh((symmetric + symmetric.T) / 2)
-    return torch.matmul(vectors * values.clamp_min(1e-18).pow(exponent), vectors.T)
+    held = values.clamp_min(max(1e-12 * float(values.max()), 1e-60))
+    return torch.matmul(vectors * held.pow(exponent), vectors.T)
 
 
 def _floor(means: Sequence[float]) -> float:
