@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Literal
 
 
@@ -70,18 +71,18 @@ class Param:
         """
         if self.kind == "menu":
             if value not in self.choices:
-                raise DeclarationError(f"{where} is {value!r}: choose one of {', '.join(self.choices)}.")
+                raise DeclarationError(f"{where} is {brief(value)}: choose one of {', '.join(self.choices)}.")
             return value
         if self.kind == "bool":
             words = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-            plain = words.get(str(value).lower())
+            plain = words.get(str(value).lower()) if isinstance(value, str | int) else None
             if plain is None:
-                raise DeclarationError(f"{where} is {value!r}: say true or false.")
+                raise DeclarationError(f"{where} is {brief(value)}: say true or false.")
             return plain
         if self.kind in ("float", "int"):
             return self._number(value, where)
         if not isinstance(value, str):
-            raise DeclarationError(f"{where} is {value!r}: a {self.kind} is written as text.")
+            raise DeclarationError(f"{where} is {brief(value)}: a {self.kind} is written as text.")
         return value
 
     def _number(self, value: Any, where: str) -> float | int:
@@ -90,11 +91,12 @@ class Param:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or (self.kind == "int" and number != round(number)):
-            raise DeclarationError(f"{where} is {value!r}: give {'a whole' if self.kind == 'int' else 'a'} number.")
+            kind = "a whole number" if self.kind == "int" else "a number"
+            raise DeclarationError(f"{where} is {brief(value)}: give {kind}.")
         low = self.slider.min if self.slider and self.slider.min is not None else -math.inf
         high = self.slider.max if self.slider and self.slider.max is not None else math.inf
         if not low <= number <= high:
-            raise DeclarationError(f"{where} is {value}: it must lie between {low:g} and {high:g}.")
+            raise DeclarationError(f"{where} is {brief(value)}: it must lie between {low:g} and {high:g}.")
         return int(number) if self.kind == "int" else number
 
 

@@ -18,10 +18,13 @@ else holds until the next key. Standard library only; relative paths are relativ
 
 import hashlib
 import json
-import math
+import re
+import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from reprlib import repr as brief
+from types import UnionType
 from typing import Any
 
 from mien.declare import DeclarationError, Node, nearest, shipped
@@ -31,6 +34,12 @@ GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity"}
 """What every recipe has before its first step, and of which type it is."""
 WRITES = ("layer", "host", "full", "movie", "stmap")
 CODECS = ("h264", "h264-10bit", "prores4444", "prores422hq", "prores422", "dnxhr-hqx", "dnxhr-444")
+WORDS = {str: "text", int: "a whole number", bool: "true or false", tuple: "a list", Mapping: "an object with names"}
+FARTHEST = 10**8
+"""Largest frame number."""
+STEP_NAME = re.compile(r"[A-Za-z_]\w*")
+"""Steps name files and settings."""
+FILE_NAME = re.compile(r"\w[\w.-]*")
 SIZE_LIMIT = 64 * 2**20
 """Bytes of the largest recipe that is read."""
 
@@ -139,6 +148,8 @@ def check(recipe: Recipe) -> Recipe:
     for step in recipe.steps:
         if step.node not in nodes:
             raise RecipeError(f"Step {step.name!r}: there is no node {step.node!r}{nearest(step.node, nodes)}")
+        if not STEP_NAME.fullmatch(step.name):
+            raise RecipeError(f"A step is called {step.name!r}: use letters, digits and _, beginning with a letter.")
         if step.name in flowing:
             raise RecipeError(f"Step {step.name!r} appears twice: give each step a name of its own.")
         node = nodes[step.node]
@@ -146,7 +157,13 @@ def check(recipe: Recipe) -> Recipe:
         steps.append(replace(step, settings=_check_settings(step, node)))
         flowing[step.name] = node.output
     if not steps or flowing[steps[-1].name] != "Layer":
-        raise RecipeError("The last step of a recipe must give a Layer: end with a node such as grade_face.")
+        raise RecipeError("The last step of a recipe must give a Layer: end with a node such as composite.")
+    if not FILE_NAME.fullmatch(recipe.output.name):
+        raise RecipeError(f"Files cannot begin with {recipe.output.name!r}: use letters, digits, . _ and -.")
+    if not recipe.output.write:
+        raise RecipeError(f"Say what to write: {', '.join(WRITES)}.")
+    if recipe.output.height is not None and not 16 <= recipe.output.height <= 16384:
+        raise RecipeError(f"Movies cannot be {recipe.output.height} pixels high: choose 16 to 16384.")
     for word in recipe.output.write:
         if word not in WRITES:
             raise RecipeError(f"Cannot write {word!r}{nearest(word, WRITES)}")
@@ -206,49 +223,50 @@ def read(path: Path) -> Recipe:
         RecipeError: The file is missing, damaged, of another version, or cannot run.
     """
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise RecipeError(f"{path} is larger than {SIZE_LIMIT >> 20} MB: this is no recipe.")
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"Cannot read the recipe {path}: {error}.") from error
+        size = path.stat().st_size
+        document = json.loads(path.read_text("utf-8")) if size <= SIZE_LIMIT else None
+    except OSError as error:
+        raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}. Check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path} is no mien recipe, or damaged: {error}.") from error
     if not isinstance(document, dict) or "mien_recipe" not in document:
         raise RecipeError(f"{path} is no mien recipe: it has no 'mien_recipe' version.")
     if document.pop("mien_recipe") != VERSION:
         raise RecipeError(f"{path} was written by another version of mien: this one reads version {VERSION}.")
     try:
-        recipe = _from_plain(document)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise RecipeError(f"{path} is damaged: {error}.") from error
-    return check(_absolute(recipe, path.parent.resolve()))
+        return check(_absolute(_record(Recipe, document, "the recipe"), path.parent.resolve()))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
 
 
-def _from_plain(document: dict[str, Any]) -> Recipe:
-    output = dict(document["output"])
-    output["write"] = tuple(output.get("write", ("layer",)))
-    steps = tuple(Step(**_mapping(s)) for s in document["steps"])
-    for step in steps:
-        _mapping(step.inputs)
-        _mapping(step.settings)
-    recipe = Recipe(
-        **{
-            **document,
-            "plate": PlateChoice(**_mapping(document["plate"])),
-            "steps": steps,
-            "output": Output(**output),
-        }
-    )
-    for text in (recipe.plate.path, recipe.track, recipe.output.folder, recipe.identity):
-        if not isinstance(text, str) or "\0" in text:
-            raise ValueError(f"{text!r} is no path")
-    for number in (recipe.plate.first, recipe.plate.last):
-        if not isinstance(number, int) or isinstance(number, bool) or abs(number) > 10**8:
-            raise ValueError(f"{number!r} is no frame number")
-    return recipe
-
-
-def _mapping(value: Any) -> dict[str, Any]:
+def _record(kind: Any, value: Any, where: str) -> Any:
+    """The value class ``kind`` filled from an object of the document, every field of its declared type."""
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} should be an object with names")
+        raise RecipeError(f"{where} is {brief(value)}: it should be an object with names.")
+    known = {entry.name: entry for entry in fields(kind)}
+    for name in value:
+        if name not in known:
+            raise RecipeError(f"{where} has no {brief(name)}{nearest(name, known)}")
+    for name, entry in known.items():
+        if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
+            raise RecipeError(f"{where} lacks {name!r}.")
+    return kind(**{name: _typed(given, known[name].type, f"{where}, {name}") for name, given in value.items()})
+
+
+def _typed(value: Any, kind: Any, where: str) -> Any:
+    """``value`` from the document as the type that a field is annotated with; lists become tuples."""
+    outer, inner = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
+        return _record(kind, value, where)
+    if outer is tuple and isinstance(value, list):
+        return tuple(_typed(one, inner[0], f"{where} {row}") for row, one in enumerate(value, start=1))
+    if outer is Mapping and isinstance(value, dict):
+        return {name: _typed(one, inner[1], f"{where} {brief(name)}") for name, one in value.items()}
+    if outer is UnionType:
+        return None if value is None else _typed(value, inner[0], where)
+    fine = kind is Any or type(value) is kind
+    if not fine or (kind is str and "\0" in value) or (kind is int and abs(value) > FARTHEST):
+        raise RecipeError(f"{where} is {brief(value)}: give {WORDS.get(outer or kind, 'something else')}.")
     return value
 
 
@@ -311,10 +329,11 @@ def _check_keys(keys: Sequence[Any], check_value: Any, where: str) -> list[list[
     checked: list[list[Any]] = []
     for key in keys:
         if not isinstance(key, list | tuple) or len(key) != 2:
-            raise DeclarationError(f"{where}: {key!r} is no key. Write [[frame, value], ...].")
+            raise DeclarationError(f"{where}: {brief(key)} is no key. Write [[frame, value], ...].")
         frame, value = key
-        if isinstance(frame, bool) or not isinstance(frame, int | float) or not math.isfinite(frame):
-            raise DeclarationError(f"{where}: {frame!r} is no frame number.")
+        if isinstance(frame, bool) or not isinstance(frame, int | float) or not abs(frame) <= FARTHEST:
+            raise DeclarationError(f"{where}: {brief(frame)} is no frame number.")
+        frame = int(frame) if frame == int(frame) else frame
         checked.append([frame, check_value(value, f"{where} at {frame}")])
     frames = [frame for frame, _ in checked]
     if not checked or len(set(frames)) != len(frames):
