@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mien import mesh
 from mien.files.tracks import TrackedPlate, TrackFile
-from mien.report import bars, report, shown
+from mien.report import bars, print_tracks, track_report
 from mien.types import FaceTrack
 
 PLATE = TrackedPlate("sc010.####.exr", 1920, 1080, 1001, 1120, 1.0, Fraction(24))
@@ -40,14 +40,14 @@ def moving(noise: float = 0.0, shake: float = 0.0, frames: int = 120, aspect: fl
 
 
 def told(track: FaceTrack) -> dict[str, object]:
-    person: dict[str, object] = report(TrackFile(PLATE, (track,), "0"))["people"][0]
+    person: dict[str, object] = track_report(TrackFile(PLATE, (track,), "0"))["people"][0]
     return person
 
 
 def printed(file: TrackFile, columns: int) -> str:
     console = Console(width=columns)
     with console.capture() as capture:
-        console.print(shown(file, columns))
+        print_tracks(file, console)
     return capture.get()
 
 
@@ -70,7 +70,7 @@ def test_figures() -> None:
     track.points[50:60], track.confidence[50:60] = torch.nan, 0
     track.confidence[3] = 0.25
     plate = replace(PLATE, first=991)
-    (person,) = report(TrackFile(plate, (track,), "0"))["people"]
+    (person,) = track_report(TrackFile(plate, (track,), "0"))["people"]
     assert person["lost"] == [[991, 1000], [1051, 1060]]
     assert (person["seen"], person["frames"]) == (110, 130)
     assert person["coverage"] == pytest.approx(110 / 130, abs=1e-4)
@@ -93,7 +93,7 @@ def test_short_shots_and_lost_people(frames: int) -> None:
     gone = replace(small, name="eve", points=torch.full((frames, 68, 3), torch.nan), confidence=torch.zeros(frames))
     elsewhere = replace(track, name="zoe", first=1)
     file = TrackFile(plate, (track, gone, elsewhere), "0")
-    people = report(file)["people"]
+    people = track_report(file)["people"]
     assert [person["seen"] for person in people] == [frames, 0, 0]
     assert people[1]["jitter"] is None
     assert people[1]["lost"] == [[1001, 1000 + frames]]
@@ -107,7 +107,15 @@ def test_text_fits_a_terminal_and_tells_what_matters() -> None:
     for columns in (60, 80, 140):
         text = printed(TrackFile(PLATE, (track, replace(track, name="bob", ignored=True)), "0"), columns)
         assert max(map(len, text.splitlines())) <= columns
-        for words in ("sc010.####.exr", "1051-1060", "bob", "ignored", "placed by hand on 1008", "91.7 %", "shakes by 0.0"):
+        for words in (
+            "sc010.####.exr",
+            "1051-1060",
+            "bob",
+            "ignored",
+            "placed by hand on 1008",
+            "91.7 %",
+            "shakes by 0.0",
+        ):
             assert words in text
         line = next(line for line in text.splitlines() if line.startswith("confidence"))
         assert "·" in line and "█" in line

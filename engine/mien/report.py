@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -82,11 +82,10 @@ def person_facts(track: FaceTrack, plate: TrackedPlate) -> PersonFacts:
     )
 
 
-def report(file: TrackFile) -> dict[str, Any]:
+def track_report(file: TrackFile) -> dict[str, Any]:
     """A track as plain data; sizes in plate pixels, angles in degrees, None for what cannot be told."""
     plate = file.plate
     return {
-        "kind": "track",
         "digest": file.digest,
         "plate": {
             "path": plate.path,
@@ -99,6 +98,11 @@ def report(file: TrackFile) -> dict[str, Any]:
         },
         "people": [_person_report(person_facts(track, plate)) for track in file.tracks],
     }
+
+
+def print_tracks(file: TrackFile, console: Console) -> None:
+    """Print a track as text as wide as the terminal."""
+    console.print(shown(file, console.width), highlight=False)
 
 
 def shown(file: TrackFile, columns: int = 80) -> RenderableType:
