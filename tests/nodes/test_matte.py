@@ -1,0 +1,79 @@
+"""Matte nodes."""
+
+import math
+
+import pytest
+import torch
+
+from mien import mesh
+from mien.nodes.matte import face_matte, matte_edge
+from mien.types import Face, Layer
+
+CORNER = (37, -12)
+
+
+def face(scale: float = 60.0, scheme: str = "mesh", shift: float = 0.0) -> Face:
+    points = mesh.CANONICAL * scale + torch.tensor([CORNER[0] + 100 + shift, CORNER[1] + 90, 0.0])
+    points = points if scheme == "mesh" else mesh.to_ibug68(points)
+    return Face(points, torch.ones(len(points)), 1.0, 1.6 * scale, scheme)
+
+
+def layer(own: torch.Tensor | None = None) -> Layer:
+    matte = torch.ones(1, 200, 200) if own is None else own
+    return Layer(torch.rand(3, 200, 200), matte, CORNER, 96.0)
+
+
+@pytest.mark.parametrize("scheme", ["mesh", "ibug68"])
+def test_the_hull_holds_the_face_and_little_else(scheme: str) -> None:
+    shaped = face_matte(layer(), face(scheme=scheme), source="hull", forehead=1.0)
+    inside = face(scheme=scheme).points[:, :2] - torch.tensor(CORNER)
+    for x, y in inside.tolist():
+        around = shaped.matte[0, max(int(y) - 2, 0) : int(y) + 3, max(int(x) - 2, 0) : int(x) + 3]
+        assert around.max() > 0.9
+    assert shaped.matte[0, 5, 5] == 0 and shaped.matte[0, -5, 100] == 0
+    assert set(shaped.mattes) == {"network", "hull"}
+
+
+def test_both_is_where_both_agree() -> None:
+    own = torch.zeros(1, 200, 200)
+    own[..., :100] = 0.7
+    both = face_matte(layer(own), face(), source="both")
+    hull = face_matte(layer(own), face(), source="hull")
+    assert torch.equal(both.matte, torch.minimum(hull.matte, own))
+    assert set(both.mattes) == {"network", "hull", "face"}
+    network = face_matte(layer(own), face(), source="network")
+    assert torch.equal(network.matte, own) and set(network.mattes) == {"network"}
+
+
+def test_the_hull_moves_as_the_face_does() -> None:
+    at, there = (face_matte(layer(), face(shift=s), source="hull").matte.double() for s in (0.0, 0.1))
+    x = torch.arange(200).double() + 0.5
+    centers = [float((matte * x).sum() / matte.sum()) for matte in (at, there)]
+    assert centers[1] - centers[0] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_forehead() -> None:
+    tops = []
+    for forehead in (0.0, 0.5, 1.0):
+        matte = face_matte(layer(), face(), source="hull", forehead=forehead).matte[0]
+        tops.append(int((matte.amax(1) > 0.5).nonzero().min()))
+    assert tops[0] > tops[1] > tops[2]
+
+
+def test_edge_is_measured_in_face_widths() -> None:
+    areas = {}
+    for scale in (1, 2):
+        size = 200 * scale
+        y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+        disc = (50 * scale - torch.hypot(x - size / 2, y - size / 2) + 0.5).clamp(0, 1)[None]
+        small = Layer(torch.zeros(3, size, size), disc, (0, 0), 96.0 * scale)
+        shaped = matte_edge(small, grow=0.1, soften=0.05)
+        areas[scale] = float(shaped.matte.sum()) / scale**2
+        assert torch.equal(shaped.mattes["edge"], shaped.matte)
+        assert math.sqrt(areas[scale] / math.pi) == pytest.approx(59.6, abs=0.3)
+    assert areas[1] == pytest.approx(areas[2], rel=0.01)
+
+
+def test_an_edge_left_alone_keeps_every_bit() -> None:
+    own = torch.rand(1, 200, 200)
+    assert matte_edge(layer(own), grow=0.0, soften=0.0).matte is own
