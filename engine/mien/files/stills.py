@@ -27,7 +27,7 @@ oiio.attribute("threads", 1)
 oiio.attribute("exr_threads", -1)
 
 _LONGEST_SIDE = 1 << 16
-_MOST_PIXELS = 1 << 30
+_MOST_PIXELS = 1 << 28
 _FARTHEST = 1 << 24
 _MOST_CHANNELS = 1024
 _MOST_PARTS = 256
@@ -147,6 +147,8 @@ def read_headers(path: Path) -> tuple[Header, ...]:
         MienError: No picture, a damaged one, or one that claims an impossible size.
     """
     with _opened(path) as file:
+        if file.format_name() == "jpeg" and not _jpeg_ends(path.read_bytes()):
+            raise MienError(f"{path} is cut off in the middle. Copy it again.")
         headers: list[Header] = []
         while file.seek_subimage(len(headers), 0):
             spec = file.spec()
@@ -162,6 +164,18 @@ def read_headers(path: Path) -> tuple[Header, ...]:
     return tuple(headers)
 
 
+def _jpeg_ends(content: bytes) -> bool:
+    """Whether the picture of a JPEG ends with its mark: the library paints gray what a cut file lacks."""
+    place = 2
+    while place + 4 <= len(content):
+        mark = content[place + 1]
+        if mark == 0xDA:
+            # In coded pixels every FF is followed by 00 or a restart mark, up to the end mark.
+            return content.find(b"\xff\xd9", place) >= 0
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return False
+
+
 def _refuse_impossible(path: Path, spec: Any) -> None:
     sides = (spec.width, spec.height, spec.full_width, spec.full_height)
     corners = (spec.x, spec.y, spec.full_x, spec.full_y)
@@ -170,6 +184,7 @@ def _refuse_impossible(path: Path, spec: Any) -> None:
         or max(sides) > _LONGEST_SIDE
         or max(map(abs, corners)) > _FARTHEST
         or spec.width * spec.height > _MOST_PIXELS
+        or spec.full_width * spec.full_height > _MOST_PIXELS
         or spec.depth > 1
         or not 0 <= spec.nchannels <= _MOST_CHANNELS
     ):
