@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mien.types import MienError
 
 STRIDES = (8, 16, 32)
 WEIGHTS = Path(__file__).parent / "weights" / "detector.safetensors"
@@ -114,7 +117,11 @@ def place(grid: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor]:
 def load(path: Path = WEIGHTS) -> Detector:
     """The trained detector, ready to look: normalizations folded into the convolutions."""
     detector = Detector()
-    detector.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    try:
+        stored = {name: value.float() for name, value in load_file(path).items()}
+        detector.load_state_dict(stored)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise MienError(f"Cannot read detector weights from {path}: {error}. Install mien again.") from error
     return fold(detector.eval())
 
 
