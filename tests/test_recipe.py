@@ -23,6 +23,7 @@ from mien.recipe import (
     change_steps,
     check,
     digest,
+    plain_name,
     read,
     write,
 )
@@ -342,6 +343,22 @@ def test_changes_of_what_is_not_there_are_told(path, says):
 def test_a_changed_setting_that_no_node_has_is_told():
     with pytest.raises(RecipeError, match="did you mean 'grow'"):
         check(keyed("grwo", 1))
+
+
+@given(st.text())
+def test_any_text_becomes_a_name_of_files(text):
+    name = plain_name(text)
+    output = Output("out", name=name)
+    assert check(replace(RECIPE, output=output)).output.name == name == plain_name(name)
+    assert not set(name) & set("/\\%#@:*?<>|\0\n") and not name.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("sh010_plate", "sh010_plate"), ("My take (2)", "My take (2)"), ("take #3", "take _3"), ("Größe", "Größe")],
+)
+def test_names_stay_readable(text, name):
+    assert plain_name(text) == name
 
 
 def test_upstream():

@@ -39,7 +39,8 @@ FARTHEST = 10**8
 """Largest frame number."""
 STEP_NAME = re.compile(r"[A-Za-z_]\w*")
 """Steps name files and settings."""
-FILE_NAME = re.compile(r"\w[\w.-]*")
+FILE_NAME = re.compile(r"\w[\w .,+()-]*")
+"""Leaves out what leads to other folders, what stands for a frame number, and what some systems forbid."""
 SIZE_LIMIT = 64 * 2**20
 """Bytes of the largest recipe that is read."""
 
@@ -159,7 +160,7 @@ def check(recipe: Recipe) -> Recipe:
     if not steps or flowing[steps[-1].name] != "Layer":
         raise RecipeError("The last step of a recipe must give a Layer: end with a node such as composite.")
     if not FILE_NAME.fullmatch(recipe.output.name):
-        raise RecipeError(f"Files cannot begin with {recipe.output.name!r}: use letters, digits, . _ and -.")
+        raise RecipeError(f"Files cannot begin with {recipe.output.name!r}: use letters, digits, spaces and ._-,+().")
     if not recipe.output.write:
         raise RecipeError(f"Say what to write: {', '.join(WRITES)}.")
     if recipe.output.height is not None and not 16 <= recipe.output.height <= 16384:
@@ -177,6 +178,11 @@ def check(recipe: Recipe) -> Recipe:
     if recipe.plate.last < recipe.plate.first:
         raise RecipeError(f"The plate ends at {recipe.plate.last}, before it begins at {recipe.plate.first}.")
     return replace(recipe, steps=tuple(steps))
+
+
+def plain_name(text: str) -> str:
+    """``text`` as a name that files can begin with."""
+    return re.sub(r"[^\w .,+()-]", "_", text).lstrip(" .,+()-") or "shot"
 
 
 def at_frame(settings: Mapping[str, Any], frame: int) -> dict[str, Any]:

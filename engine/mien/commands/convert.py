@@ -175,7 +175,7 @@ def _value(text: Any) -> Any:
 def shot_name(shot: Shot) -> str:
     """What files made from a shot are called after."""
     stem = shot.pattern.prefix if shot.pattern is not None else shot.path.stem
-    return stem.strip("._- ") or shot.path.parent.name or "shot"
+    return recipes.plain_name(stem.strip("._- ") or shot.path.parent.name)
 
 
 def make_folder(folder: Path) -> Path:
