@@ -10,93 +10,129 @@ Both sums are reweighted by their own residuals (Cauchy), so that outliers of ei
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.ndimage import gaussian_filter1d
 
-from mien.tracking.follow import Link, Step, in_picture, matrix
+from mien import mesh
+from mien.tracking.follow import SIDE, Step, in_picture, matrix
 from mien.tracking.shape import Array, carry
 
 NEAR_ERROR = 0.12
 """Standard deviation, in window pixels, of flow from the frame before."""
 FAR_ERROR = 0.10
 """The same of flow from a key look."""
+HEAD_ERROR = 0.15
+"""The same of the motion of the head as a whole, for a point that cannot be seen."""
 ROUNDS = 3
 
 Wide = NDArray[np.float64]
 
 
-def path(steps: Sequence[Step]) -> tuple[Array, Array]:
+def path(steps: Sequence[Step], scheme: str) -> tuple[Array, Array]:
     """Landmarks (F, N, 3) in picture pixels and their weight (F, N) from the steps of one tracklet.
 
     Steps are in order of frames, one per frame; links to frames outside the tracklet are ignored.
     """
-    row = {step.frame: index for index, step in enumerate(steps)}
-    anchors = np.stack([carry(matrix(step.crop), step.anchors[:, :2]) for step in steps])
     trust = np.stack([step.trust for step in steps])
-    edges = [
-        (row[link.frame], index, link) for index, step in enumerate(steps) for link in step.links if link.frame in row
-    ]
-    start = np.stack([step.estimate for step in steps])
-    facing = np.clip((np.stack([step.facing for step in steps]) - 0.1) / 0.5, 0, 1)
-    flat = solve(anchors, trust, facing, edges, start) if edges else anchors
-    placed = np.stack([in_picture(step.crop, points) for step, points in zip(steps, flat)])
     side = np.array([float(step.crop[2]) for step in steps])[:, None]
     depth = np.stack([step.anchors[:, 2] for step in steps]) / side
     believed = np.maximum(trust, 1e-4)
-    smooth = gaussian_filter1d(depth * believed, 2.0, axis=0) / gaussian_filter1d(believed, 2.0, axis=0)
+    depth = gaussian_filter1d(depth * believed, 2.0, axis=0) / gaussian_filter1d(believed, 2.0, axis=0)
+    flat = np.stack([carry(matrix(step.crop), step.anchors[:, :2]) for step in steps])
+    facing = np.clip((np.stack([step.facing for step in steps]) - 0.1) / 0.5, 0, 1)
+    start = np.stack([step.estimate for step in steps])
+    head = mesh.RIGID if scheme == "mesh" else list(range(flat.shape[1]))
+    anchors = np.concatenate((flat, depth[..., None] * SIDE), -1)
+    edges = edges_of(steps, facing, start, anchors[..., 2:], head)
+    found = solve(anchors[..., :2], trust, edges, start) if len(edges.first) else flat
+    placed = np.stack([in_picture(step.crop, points) for step, points in zip(steps, found)])
     weight = gaussian_filter1d(np.stack([step.weight for step in steps]), 1.0, axis=0)
-    points = np.concatenate((placed, (smooth * side)[..., None]), -1)
+    points = np.concatenate((placed, (depth * side)[..., None]), -1)
     return points.astype(np.float32), weight.astype(np.float32)
 
 
-def solve(
-    anchors: Array, trust: Array, facing: Array, edges: Sequence[tuple[int, int, Link]], start: Array) -> Array:
-    """Minimize the sum above; anchors and start (F, N, 2), trust and facing (F, N)."""
-    frames = len(anchors)
-    first = np.array([edge[0] for edge in edges])
-    second = np.array([edge[1] for edge in edges])
-    shift = np.stack([edge[2].shift for edge in edges])
-    sure = np.stack([edge[2].trust for edge in edges]) * np.minimum(facing[first], facing[second])
-    rows = np.arange(len(edges))
-    ones = np.ones(len(edges))
-    incidence = sparse.csr_matrix(
-        (np.concatenate((ones, -ones)), (np.concatenate((rows, rows)), np.concatenate((second, first)))),
-        (len(edges), frames),
-    )
-    near = np.abs(second - first) == 1
-    error = np.where(near, NEAR_ERROR, FAR_ERROR)[:, None]
-    links: Wide = (sure**2 / error**2 + 1e-4).astype(np.float64)
-    noise = anchor_noise(anchors, trust, incidence[near], shift[near], sure[near])
+@dataclass(frozen=True)
+class Edges:
+    """Links as arrays: from row ``first`` to row ``second`` (E,), ``shift`` (E, N, 2) with its ``error`` (E, N)."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    shift: Wide
+    error: Wide
+
+
+def edges_of(steps: Sequence[Step], facing: Array, flat: Array, depth: Array, head: Sequence[int]) -> Edges:
+    """Gather the links between steps; points that flow cannot see move with the head.
+
+    The motion of the head is that of an affine camera: linear in where a point lies and in its depth, fitted robustly
+    to what flow says of the points in ``head``.
+    """
+    row = {step.frame: index for index, step in enumerate(steps)}
+    found = [
+        (row[link.frame], index, link) for index, step in enumerate(steps) for link in step.links if link.frame in row
+    ]
+    if not found:
+        none = np.zeros((0, flat.shape[1]))
+        return Edges(np.zeros(0, int), np.zeros(0, int), np.zeros((*none.shape, 2)), none)
+    first = np.array([entry[0] for entry in found])
+    second = np.array([entry[1] for entry in found])
+    shift = np.stack([entry[2].shift for entry in found]).astype(np.float64)
+    sure = np.stack([entry[2].trust for entry in found]) * np.minimum(facing[first], facing[second])
+    where = np.concatenate((flat, depth), -1)[first] / SIDE
+    basis = np.concatenate((where - where.mean(1, keepdims=True), np.ones_like(where[..., :1])), -1)
+    trust = sure[:, head] + 1e-6
+    for _ in range(3):
+        weighted = basis[:, head] * trust[..., None]
+        normal = np.einsum("enk,enl->ekl", weighted, basis[:, head]) + 1e-3 * np.eye(4)
+        motion = np.linalg.solve(normal, np.einsum("enk,enc->ekc", weighted, shift[:, head]))
+        apart = np.linalg.norm(shift[:, head] - basis[:, head] @ motion, axis=-1)
+        trust = (sure[:, head] + 1e-6) / (1 + apart**2)
+    rigid = basis @ motion
+    near = np.where(np.abs(second - first) == 1, NEAR_ERROR, FAR_ERROR)[:, None]
+    seen = sure**2 / near**2 + 1e-4
+    guessed = np.clip(1 - sure, 0, 1) ** 2 * np.clip(sure[:, head].mean(1, keepdims=True), 0, 1)
+    guessed = guessed / (HEAD_ERROR + 0.5 * np.linalg.norm(rigid, axis=-1)) ** 2
+    blended = (seen[..., None] * shift + guessed[..., None] * rigid) / (seen + guessed)[..., None]
+    return Edges(first, second, blended, 1 / np.sqrt(seen + guessed))
+
+
+def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
+    """Minimize the sum above; anchors and start (F, N, 2), trust (F, N)."""
+    count = len(edges.first)
+    rows, ones = np.arange(count), np.ones(count)
+    places = np.concatenate((rows, rows)), np.concatenate((edges.second, edges.first))
+    incidence = sparse.csr_matrix((np.concatenate((ones, -ones)), places), (count, len(anchors)))
+    apart = apply(incidence, anchors) - edges.shift
+    both = np.minimum(trust[edges.first], trust[edges.second])
+    noise = anchor_noise(apart, np.where(edges.error < 0.4, both, 0))
     # Flow of a hand or of the background is smooth and sure of itself, but leads away from the network's points.
-    away = np.linalg.norm(apply(incidence, anchors) - shift, axis=-1)
-    both = apply(abs(incidence), (trust[..., None] > 0).astype(np.float64))[..., 0] == 2
-    links = links / (1 + np.where(both, away / (4 * noise + 1), 0) ** 4)
-    held: Wide = (trust / noise**2 + 1e-6).astype(np.float64)
+    against = np.where(both > 0, np.linalg.norm(apart, axis=-1) / (4 * noise + 1), 0)
+    links = 1 / (edges.error**2 * (1 + against**4))
+    held: Wide = (trust**2 / noise**2 + 1e-6).astype(np.float64)
     found = start.astype(np.float64)
     link_weight, anchor_weight = links, held
     for _ in range(ROUNDS):
-        found = conjugate_gradient(found, anchors, anchor_weight, incidence, shift, link_weight)
+        found = conjugate_gradient(found, anchors, anchor_weight, incidence, edges.shift, link_weight)
         off = np.linalg.norm(found - anchors, axis=-1)
         anchor_weight = held / (1 + (off / (3 * noise + 4)) ** 2)
-        off = np.linalg.norm(apply(incidence, found) - shift, axis=-1)
-        link_weight = links / (1 + (off / (5 * error)) ** 2)
+        off = np.linalg.norm(apply(incidence, found) - edges.shift, axis=-1)
+        link_weight = links / (1 + (off / (5 * edges.error)) ** 2)
     return found.astype(np.float32)
 
 
-def anchor_noise(anchors: Array, trust: Array, incidence: sparse.csr_matrix, shift: Array, sure: Array) -> Array:
-    """Standard deviation (N,) in window pixels of the network's jitter, judged by flow between neighbors."""
-    away = np.abs(apply(incidence, anchors) - shift).max(-1)
-    both = (sure > 0.5) & (apply(abs(incidence), trust[..., None])[..., 0] > 0.2)
-    away = np.where(both, away, np.nan)
+def anchor_noise(apart: Wide, sure: Wide) -> Array:
+    """Standard deviation (N,) in window pixels of the network's jitter, from its disagreement with flow (E, N, 2)."""
+    away = np.where(sure > 0.2, np.abs(apart).max(-1), np.nan)
     if np.isfinite(away).sum() < 8:
-        return np.full(anchors.shape[1], 1.0, np.float32)
+        return np.full(away.shape[1], 1.0, np.float32)
     overall = float(np.nanmedian(away))
     counted = np.isfinite(away).sum(0)
     each = np.array([np.nanmedian(column) if enough else overall for column, enough in zip(away.T, counted > 4)])
-    return np.clip(each / 0.95, 0.3, 4.0).astype(np.float32)
+    return np.clip(each / 0.95, 0.3, 2.5).astype(np.float32)
 
 
 def apply(matrix_: sparse.csr_matrix, values: NDArray[np.floating]) -> Wide:

@@ -202,7 +202,7 @@ def finish(steps: list[Step], scene: int, live: Live) -> Iterator[Tracklet]:
     if len(believed) < SHORTEST and len(steps) > SHORTEST:
         return
     kept = steps[believed[0] : believed[-1] + 1]
-    points, weight = refine.path(kept)
+    points, weight = refine.path(kept, live.scheme)
     confidence = np.array([step.confidence for step in kept], np.float32)
     yield Tracklet(kept[0].frame, points, weight, confidence, scene, live.looks)
 
