@@ -123,6 +123,24 @@ class FaceTrack:
 
 
 @dataclass(frozen=True)
+class PlacedPoints:
+    """Points that an artist placed on one face in one frame: the truth there.
+
+    Attributes:
+        scheme: ``five`` (centers of the eyes, tip of the nose, corners of the mouth; those on the left of the
+            picture first), ``ibug68`` or ``mesh``: what the indices mean.
+        indices: Which points of the scheme were placed.
+        positions: (K, 2) plate pixels, in the order of ``indices``.
+        person: Whose face it is; None where it need not be said.
+    """
+
+    scheme: str
+    indices: tuple[int, ...]
+    positions: Points
+    person: str | None = None
+
+
+@dataclass(frozen=True)
 class Series(Generic[Value]):
     """One value for each frame of a shot; frames without one (no face, no plate) hold None."""
 

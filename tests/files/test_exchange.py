@@ -12,16 +12,19 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.files.exchange import deepfacelab, faceswap, nuke, points, table
+from mien.files.exchange import deepfacelab, faceswap, nuke, placed_in, points, read_foreign, table, write_foreign
 from mien.files.exchange.people import people
 from mien.files.exchange.pickled import PickleRefused, read_pickle
-from mien.types import FaceTrack, MienError
+from mien.files.shot import open_shot, read_header, read_region
+from mien.files.tracks import TrackedPlate
+from mien.types import FaceTrack, MienError, PlacedPoints
 
 HEIGHT = 1080
 
@@ -459,7 +462,7 @@ class TestNukeIn:
         }
         (tmp_path / "a.nk").write_text(tracker_text(text))
         (curves,) = nuke.read_curves(tmp_path / "a.nk", HEIGHT)
-        placed = points.PlacedPoints("ibug68", tuple(range(68)), torch.tensor(face68()).float(), "anna")
+        placed = PlacedPoints("ibug68", tuple(range(68)), torch.tensor(face68()).float(), "anna")
         carried = nuke.carried_points(curves, placed, 1)
         torch.testing.assert_close(carried[1].positions, placed.positions, atol=1e-3, rtol=0)
         np.testing.assert_allclose(carried[2].positions, moved(face68()), atol=2e-2)
@@ -491,7 +494,7 @@ class TestNukeOut:
         track, _ = moving_track(aspect=2.0, lost=(6,))
         (tmp_path / "a.nk").write_text(nuke.script([nuke.corner_pin(track, 1004, HEIGHT)]))
         (curves,) = nuke.read_curves(tmp_path / "a.nk", HEIGHT)
-        placed = points.PlacedPoints("ibug68", tuple(range(68)), track.points[3, :, :2])
+        placed = PlacedPoints("ibug68", tuple(range(68)), track.points[3, :, :2])
         carried = nuke.carried_points(curves, placed, 1004)
         assert sorted(carried) == [frame for frame in range(1001, 1021) if frame != 1007]
         for frame, one in carried.items():
@@ -549,3 +552,111 @@ def test_reading_tracks_needs_no_unpickler() -> None:
         words = io.StringIO(module.read_text())
         assert not any(line.startswith(("import pickle\n", "from pickle ", "import marshal")) for line in words)
     assert sys.modules[nuke.__name__] is nuke
+
+
+PLATE = TrackedPlate("plates/sc010.####.exr", 640, 360, 1001, 1020, 1.0)
+
+
+class TestForeign:
+    def five(self, folder: Path, name: str = "a.json", **more: Any) -> Path:
+        path = folder / name
+        path.write_text(json.dumps({"points": FIVE, **more}))
+        return path
+
+    def test_keys(self, tmp_path: Path) -> None:
+        path = self.five(tmp_path)
+        named = self.five(tmp_path, "b.json", person="bob")
+        placed = placed_in([f"1001:{path}", f"anna@1002:{path}", f"1003:{named}", f"1009:{path}"], None, HEIGHT)
+        assert {person: sorted(frames) for person, frames in placed.items()} == {
+            "": [1001, 1009],
+            "anna": [1002],
+            "bob": [1003],
+        }
+        assert placed_in([], None, HEIGHT) == {}
+
+    def test_a_corner_pin_carries_the_face_that_a_key_places(self, tmp_path: Path) -> None:
+        track, _ = moving_track()
+        script = tmp_path / "pin.nk"
+        script.write_text(nuke.script([nuke.corner_pin(track, 1004, HEIGHT)]))
+        with pytest.raises(MienError, match="--key FRAME"):
+            placed_in([], script, HEIGHT)
+        truth = {frame: track.points[frame - 1001, :, :2] for frame in range(1001, 1021)}
+        (tmp_path / "a.json").write_text(json.dumps({"scheme": "ibug68", "points": truth[1006].tolist()}))
+        placed = placed_in([f"anna@1006:{tmp_path / 'a.json'}"], script, HEIGHT)["anna"]
+        assert sorted(placed) == sorted(truth)
+        for frame, points_there in placed.items():
+            torch.testing.assert_close(points_there.positions, truth[frame], atol=1e-2, rtol=0)
+
+    def test_named_trackers_need_no_key(self, tmp_path: Path) -> None:
+        (tmp_path / "a.nk").write_text(tracker_text({name: [(3, 1.0, 2.0)] for name in TestNukeIn.NAMES}))
+        assert list(placed_in([], tmp_path / "a.nk", HEIGHT)[""]) == [3]
+
+    def test_whole_faces(self, tmp_path: Path) -> None:
+        track, _ = moving_track()
+        (written,) = write_foreign(tmp_path / "a.csv", [track], PLATE)
+        (read,) = read_foreign(written, PLATE)
+        torch.testing.assert_close(read.points, track.points, atol=1e-4, rtol=0)
+        aligned_jpg(tmp_path / "01002_0.jpg", pickle.dumps(TestDeepFaceLab().entries(1002)))
+        assert read_foreign(tmp_path, PLATE)[0].first == 1002
+        assert read_foreign(tmp_path / "01002_0.jpg", PLATE)[0].first == 1002
+        with pytest.raises(MienError, match="Number both alike"):
+            read_foreign(written, TrackedPlate("a.exr", 640, 360, 1, 20))
+        with pytest.raises(MienError, match=r"\.fbx is not known"):
+            read_foreign(tmp_path / "a.fbx", PLATE)
+
+    def test_scripts_for_everybody_who_is_seen(self, tmp_path: Path) -> None:
+        track, _ = moving_track()
+        others = [
+            FaceTrack(**{**track.__dict__, "name": "bob"}),
+            FaceTrack(**{**track.__dict__, "name": "eve", "ignored": True}),
+            FaceTrack(**{**track.__dict__, "name": "gone", "confidence": track.confidence * 0}),
+        ]
+        (path,) = write_foreign(tmp_path / "a.nk", [track, *others], PLATE)
+        names = [line.split()[1] for line in path.read_text().splitlines() if line.startswith(" name ")]
+        assert names == ["CornerPin2D_anna", "Transform_anna", "CornerPin2D_bob", "Transform_bob"]
+        for wrong in ("a.xml", "a"):
+            with pytest.raises(MienError, match="is not known"):
+                write_foreign(tmp_path / wrong, [track], PLATE)
+        with pytest.raises(MienError, match="Nobody"):
+            write_foreign(tmp_path / "b.nk", others[1:], PLATE)
+        with pytest.raises(MienError, match=r"a\.####\.exr"):
+            write_foreign(tmp_path / "a.exr", [track], PLATE)
+
+    def test_st_maps_hold_the_face_still_and_undo_it(self, tmp_path: Path) -> None:
+        """A picture taken through both maps is itself again, and the still face is where it was."""
+        generator = torch.Generator().manual_seed(2)
+        shape = torch.rand(68, 2, generator=generator) * 100 + torch.tensor([250.0, 130.0])
+        rows = []
+        for frame in range(3):
+            cosine, sine = math.cos(0.1 * frame), math.sin(0.1 * frame)
+            turn = torch.tensor([[cosine, -sine], [sine, cosine]]) * (1 + 0.05 * frame)
+            rows.append((shape - 300) @ turn.T + 300 + torch.tensor([12.5, -7.25]) * frame)
+        spots = torch.cat((torch.stack(rows), torch.zeros(3, 68, 1)), 2)
+        track = FaceTrack("a", 7, spots, torch.ones(3, 68), torch.ones(3), torch.zeros(3).bool(), "ibug68")
+        made = write_foreign(tmp_path / "map.####.exr", [track], PLATE)
+        assert [path.name for path in made] == ["map.stabilize.%04d.exr", "map.restore.%04d.exr"]
+        y, x = np.mgrid[0:360, 0:640].astype(np.float32) + 0.5
+        plate = np.stack((np.sin(x / 17) * np.cos(y / 23), x / 640, y / 360), -1).astype(np.float32)
+        for frame in (7, 9):
+            maps = {}
+            for kind, path in zip(("stabilize", "restore"), made):
+                shot = open_shot(str(tmp_path / path.name.replace("%04d", f"{frame:04d}")))
+                assert set(read_header(shot, frame).types) == {"float"}
+                maps[kind] = read_region(shot, frame, shot.display)
+            still = through(plate, maps["stabilize"])
+            again = through(still, maps["restore"])
+            inside = np.s_[100:260, 220:420]
+            np.testing.assert_allclose(again[inside], plate[inside], atol=5e-3)
+            place = through(np.stack((x, y, x), -1), maps["stabilize"])
+            for here, there in zip(shape.numpy(), rows[frame - 7].numpy()):
+                row, column = int(here[1]), int(here[0])
+                near = place[row, column, :2] - there
+                assert np.abs(near).max() < 2, "the still picture shows at the first place what is now elsewhere"
+
+
+def through(picture: np.ndarray[Any, Any], coordinates: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What a host's STMap node makes of a picture: u to the right, v upward, both from 0 to 1 across pixels."""
+    height, width = picture.shape[:2]
+    x = (coordinates[..., 0] * width - 0.5).astype(np.float32)
+    y = ((1 - coordinates[..., 1]) * height - 0.5).astype(np.float32)
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

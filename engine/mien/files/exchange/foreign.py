@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from mien.files.exchange import deepfacelab, faceswap, nuke, stmap, table
-from mien.files.exchange.points import FIVE, PlacedPoints, key_argument, read_points
+from mien.files.exchange.points import FIVE, key_argument, read_points
 from mien.files.exchange.rigid import reference_frame, seen_rows
 from mien.files.layers import write_plain
 from mien.files.sequence import pattern_of
 from mien.files.tracks import TrackedPlate
 from mien.files.whole import write_whole
-from mien.types import FaceTrack, MienError
+from mien.types import FaceTrack, MienError, PlacedPoints
 
 Placed = Mapping[str, Mapping[int, PlacedPoints]]
 """Points placed by hand, by person and frame; the person is "" where it was not said."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mien.files.exchange.points import COUNTS, FIVE, LEAST, PlacedPoints, point_index
+from mien.files.exchange.points import COUNTS, FIVE, LEAST, point_index
 from mien.files.exchange.rigid import affine_moves, similarity_moves
 from mien.files.whole import read_small
-from mien.types import FaceTrack, MienError
+from mien.types import FaceTrack, MienError, PlacedPoints
 
 LARGEST = 256 << 20
 TOKEN = re.compile(r"[{}\"]|\\.|[^{}\"\\\s]+|\s+", re.DOTALL)

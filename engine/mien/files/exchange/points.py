@@ -24,14 +24,13 @@ with x right, y down and the first pixel's center at (0.5, 0.5), or ``bottom lef
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mien.files.whole import read_small
-from mien.types import MienError, Points
+from mien.types import MienError, PlacedPoints
 
 FIVE = ("left eye", "right eye", "nose", "left mouth", "right mouth")
 """Names of the five points in their order: centers of the eyes, tip of the nose, corners of the mouth."""
@@ -40,23 +39,6 @@ COUNTS = {"five": 5, "ibug68": 68, "mesh": 468}
 LEAST = 5
 FARTHEST = 1e6
 LARGEST = 4 << 20
-
-
-@dataclass(frozen=True)
-class PlacedPoints:
-    """Points of one face in one frame that are taken as the truth.
-
-    Attributes:
-        scheme: ``five``, ``ibug68`` or ``mesh``: what the indices mean.
-        indices: Which points of the scheme were placed.
-        positions: (K, 2) plate pixels, in the order of ``indices``.
-        person: Whose face it is; None where it need not be said.
-    """
-
-    scheme: str
-    indices: tuple[int, ...]
-    positions: Points
-    person: str | None = None
 
 
 def key_argument(text: str) -> tuple[int, Path]:

@@ -35,6 +35,22 @@ def affine_moves(track: FaceTrack, reference: int) -> list[tuple[int, Tensor]]:
     return [(frame, _affine(source, target, weight)) for frame, source, target, weight in _pairs(track, reference)]
 
 
+def affine_move(track: FaceTrack, reference: int, frame: int) -> Tensor:
+    """The (3, 3) map of ``affine_moves`` for one frame.
+
+    Raises:
+        MienError: The face is lost on the reference frame or on this one.
+    """
+    rows = torch.tensor([reference - track.first, frame - track.first])
+    found = seen_rows(track)
+    for row, number in zip(rows.tolist(), (reference, frame)):
+        if not 0 <= row < len(found) or not found[row]:
+            raise MienError(f"The face of {track.name} is lost on frame {number}. Choose another frame.")
+    flat, weight = track.points[rows, :, :2].double(), track.weight[rows].double()
+    trust = weight.amin(0).clamp_min(1e-3)
+    return _affine(flat[0], flat[1], trust / trust.sum())
+
+
 def similarity_moves(track: FaceTrack, reference: int) -> list[tuple[int, Tensor]]:
     """Like ``affine_moves``, but moving, turning and scaling only, in square pixels.
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.files.exchange.rigid import affine_moves
+from mien.files.exchange.rigid import affine_move, affine_moves
 from mien.types import FaceTrack
 
 Coordinates = NDArray[np.float32]
@@ -27,6 +27,21 @@ def stabilize_and_restore(
     """
     for frame, move in affine_moves(track, reference):
         yield frame, _map(move, size), _map(torch.linalg.inv(move), size)
+
+
+def maps_at(track: FaceTrack, reference: int, frame: int, size: tuple[int, int]) -> tuple[Coordinates, Coordinates]:
+    """The pair of maps of ``stabilize_and_restore`` for one frame.
+
+    Raises:
+        MienError: The face is lost on the reference frame or on this one.
+    """
+    move = affine_move(track, reference, frame)
+    return _map(move, size), _map(torch.linalg.inv(move), size)
+
+
+def still_map(size: tuple[int, int]) -> Coordinates:
+    """The map that moves nothing."""
+    return _map(torch.eye(3, dtype=torch.float64), size)
 
 
 def _map(move: Tensor, size: tuple[int, int]) -> Coordinates:
