@@ -225,3 +225,27 @@ def test_exit_codes(made: Made, tmp_path: Path) -> None:
     refused = subprocess.run(command("render", bad), capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "did you mean 'soften'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_every_kind_of_output_is_written_and_found_up_to_date(tmp_path: Path) -> None:
+    made = make_shot(tmp_path, 3, write=("layer", "host", "full", "stmap", "movie"))
+    assert run(made.recipe).done == 3
+    out = made.folder / "out"
+    spec, raw = read_exr(out / "host" / f"shot_raw.{FIRST}.exr")
+    assert (spec.width, spec.height) == SIZE and raw.dtype == np.float16 and np.isfinite(raw).all()
+    _, matte = read_exr(out / "host" / f"shot_matte.{FIRST}.exr")
+    assert matte.dtype == np.float32 and (matte[..., 3] == 1).all()
+    inside = matte[..., 0] > 0.99
+    assert inside.sum() > 500 and (matte[..., 1][inside] > 0).all() and (matte[..., 1][matte[..., 0] == 0] <= 0).all()
+    _, stabilize = read_exr(out / "stmap" / f"shot_stabilize.{FIRST + 2}.exr")
+    _, restore = read_exr(out / "stmap" / f"shot_restore.{FIRST + 2}.exr")
+    assert stabilize.dtype == np.float32
+    # The face moved 3.4 px right and 1.2 px down since the first frame.
+    moved = stabilize[80, 90, :2] * SIZE - (np.array([90.5, SIZE[1] - 80.5]))
+    assert np.allclose(moved, [3.4, -1.2], atol=0.02)
+    back = restore[80, 90, :2] * SIZE - (np.array([90.5, SIZE[1] - 80.5]))
+    assert np.allclose(back, [-3.4, 1.2], atol=0.02)
+    movie = next(out.glob("shot.m*"))
+    stamp = movie.stat().st_mtime_ns
+    again = run(made.recipe)
+    assert (again.done, again.skipped) == (0, 3) and movie.stat().st_mtime_ns == stamp

@@ -54,9 +54,15 @@ def face_source(recipe: Recipe) -> str:
     return tracks[-1] if tracks else "track"
 
 
+def shot_track(chain: Chain) -> FaceTrack:
+    """The track that picture steps follow."""
+    track: FaceTrack = chain.solved.get(face_source(chain.recipe), chain.track)
+    return track
+
+
 def face_in(chain: Chain, frame: int) -> Face | None:
     """The face that picture steps see in a frame; None where there is none."""
-    return scaled(face_at(chain.solved.get(face_source(chain.recipe), chain.track), frame), chain.scale)
+    return scaled(face_at(shot_track(chain), frame), chain.scale)
 
 
 def scaled(face: Face | None, scale: float) -> Face | None:

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mien.chain import shot_track
 from mien.files.atomic import remove_stale
-from mien.files.layers import read_provenance, write_empty_layer, write_full, write_host, write_layer
-from mien.files.shot import Native, read_header
+from mien.files.exchange.rigid import reference_frame
+from mien.files.exchange.stmap import maps_at, still_map
+from mien.files.layers import read_provenance, write_empty_layer, write_full, write_host, write_layer, write_stmap
+from mien.files.shot import Native
 from mien.files.stills import Header
 from mien.job import Job
 from mien.ops.blend import over
@@ -34,7 +37,7 @@ class Destination:
     def kinds(self) -> tuple[str, ...]:
         """What is written for each frame; a movie is made of the layers, so it needs them."""
         wanted = self.job.recipe.output.write
-        kinds = [kind for kind in ("layer", "host", "full") if kind in wanted]
+        kinds = [kind for kind in ("layer", "host", "full", "stmap") if kind in wanted]
         return tuple(kinds if "layer" in kinds or "movie" not in wanted else ["layer", *kinds])
 
     @property
@@ -57,6 +60,10 @@ class Destination:
         named = {
             "layer": {"layer": f"layer/{output.name}.{number}.exr"},
             "full": {"full": f"full/{output.name}.{number}.exr"},
+            "stmap": {
+                "stabilize": f"stmap/{output.name}_stabilize.{number}.exr",
+                "restore": f"stmap/{output.name}_restore.{number}.exr",
+            },
             "host": {"raw": f"host/{output.name}_raw.{number}.exr", "matte": f"host/{output.name}_matte.{number}.exr"},
         }
         return {role: self.job.folder / name for kind in self.kinds for role, name in named[kind].items()}
@@ -70,7 +77,12 @@ class Destination:
     def key(self, frame_key: str) -> str:
         """Key of a frame's files: what the frame depends on and how it is written."""
         output = self.job.recipe.output
-        return digest(FORMAT, frame_key, output.window, output.pixels, self.layer_space)
+        return digest(FORMAT, frame_key, output.window, output.pixels, self.layer_space, self.held_still)
+
+    @cached_property
+    def held_still(self) -> int | None:
+        """The frame on which ST maps hold the face, where they are written."""
+        return reference_frame(shot_track(self.job.chain)) if "stmap" in self.kinds else None
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,7 @@ class Delivered:
         corner: Plate pixel of the pictures' top-left pixel.
         image, raw, matte, mattes: The layer; None where there is no face.
         distance: Signed distance from the matte's edge in pixels, for hosts.
+        maps: The ST maps that hold the face still and that undo it.
         comp: The result in the plate's own space, for full frames.
     """
 
@@ -98,6 +111,7 @@ class Delivered:
     matte: NDArray[np.float32] | None = None
     mattes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     distance: NDArray[np.float32] | None = None
+    maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     comp: NDArray[np.float32] | None = None
 
 
@@ -111,11 +125,6 @@ def up_to_date(destination: Destination, frame: int, frame_key: str) -> bool:
         except MienError:
             return False
     return True
-
-
-def frame_header(job: Job, frame: int, native: Native | None) -> Header:
-    """What a plate's frame says of itself."""
-    return native.headers[native.chosen.part] if native is not None else read_header(job.shot, frame)
 
 
 def compute(
@@ -141,9 +150,14 @@ def compute(
         layer: The finished layer; None without a face.
     """
     key = destination.key(frame_key)
-    if plate is None or layer is None or raw is None:
-        return Delivered(frame, key, header, native)
     job = destination.job
+    if plate is None or layer is None or raw is None:
+        # Without a face nothing is moved, and the map says so: numbering stays whole.
+        still = None if destination.held_still is None else (still_map(job.shot.size),) * 2
+        return Delivered(frame, key, header, native, maps=still)
+    maps = None
+    if destination.held_still is not None:
+        maps = maps_at(shot_track(job.chain), destination.held_still, frame, job.shot.size)
     to_layer = job.colors.from_working(destination.layer_space)
     comp = None
     if native is not None:
@@ -161,6 +175,7 @@ def compute(
         matte=_array(layer.matte)[..., 0],
         mattes={name: _array(matte)[..., 0] for name, matte in layer.mattes.items()},
         distance=None if signed is None else _array(signed)[..., 0],
+        maps=maps,
         comp=comp,
     )
 
@@ -192,6 +207,9 @@ def write(destination: Destination, made: Delivered) -> None:
             provenance=provenance,
             color=color,
         )
+    if made.maps is not None:
+        for role, coordinates in zip(("stabilize", "restore"), made.maps):
+            write_stmap(files[role], made.header, coordinates=coordinates, corner=(0, 0), provenance=provenance)
     if "full" in files:
         assert made.native is not None
         empty_image = np.zeros((0, 0, 3), np.float32)
