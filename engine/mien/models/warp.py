@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from mien import mesh
-from mien.ops import mesh_warp
-from mien.ops.warp import positions, sample, warp
+from mien.ops import mesh_warp, pyramid
+from mien.ops.warp import positions, sample
 from mien.types import Face, Image, Layer, MienError, Plate, Points
 
 CELLS = 160
@@ -27,6 +27,8 @@ MARGIN = 0.1
 """Face widths shown past the outline of the face, so that soft and grown edges have pixels."""
 RING = 0.12
 """How far the mesh is continued past its outline, as a share of the distance from the face's center."""
+LIMIT = 65504.0
+"""Light that stands for infinity in a photograph: the largest half."""
 FOREHEAD = -0.36
 """Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph."""
 CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
@@ -54,14 +56,14 @@ class WarpSource:
     aspect: float = 1.0
 
     @cached_property
-    def smaller(self) -> tuple[Image, ...]:
-        """The photograph at a half, a quarter and so on, for faces that are smaller on the plate."""
-        images, image = [], self.image
-        while min(image.shape[-2:]) > 64:
-            half = torch.diag(torch.tensor([0.5, 0.5, 1.0], device=image.device))
-            image = warp(image, half, ((image.shape[-2] + 1) // 2, (image.shape[-1] + 1) // 2))
-            images.append(image)
-        return tuple(images)
+    def _made(self) -> list[Image]:
+        return [self.image]
+
+    def levels(self, coarsest: float) -> list[Image]:
+        """The photograph ever smaller, as far as a look-up wants it; made once."""
+        while len(self._made) <= coarsest and (smaller := pyramid.shrink(self._made[-1])) is not None:
+            self._made.append(smaller)
+        return self._made
 
 
 def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0) -> WarpSource:
@@ -75,7 +77,7 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
     """
     if image.ndim != 3 or image.shape[0] != 3 or points.shape != (mesh.POINTS, 3):
         raise ValueError(f"expected (3, H, W) and (468, 3), got {tuple(image.shape)} and {tuple(points.shape)}")
-    points = points.to(image)
+    points, image = points.to(image), image.nan_to_num(0.0, LIMIT, -LIMIT)
     low, high = points[:, :2].amin(0), points[:, :2].amax(0)
     reach = 0.5 * (high - low)
     extent = points.new_tensor([image.shape[2], image.shape[1]])
@@ -243,8 +245,8 @@ class Route:
     """Where the face's surroundings lie in each source, on a lattice.
 
     Attributes:
-        values: (2 + 3K, h, w): matte; where the sources have pixels at all; then for each source its share and
-            what its affine map leaves over (x, y).
+        values: (2 + 4K, h, w): matte; where the sources have pixels at all; then for each source its share,
+            what its affine map leaves over (x, y), and the level of its pyramid to read.
         affine: Per source a (2, 3) matrix from region pixels to its pixels.
         used: The sources whose share is worth a look.
     """
@@ -255,18 +257,15 @@ class Route:
 
 
 def _resample(sources: tuple[WarpSource, ...], route: Route, dense: Tensor, pixels: Tensor, behind: Image) -> Image:
+    shown, each = dense[1], dense[2:].unflatten(0, (-1, 4))
     drawn = torch.zeros_like(behind)
-    total = dense[2::3].clamp(min=0)[route.used].sum(0).clamp(min=1e-6)
+    total = each[route.used, 0].clamp(min=0).sum(0).clamp(min=1e-6)
     for k in route.used:
-        matrix, image, scale = route.affine[k], sources[k].image, 1.0
-        for smaller in sources[k].smaller:
-            if float(torch.linalg.matrix_norm(matrix[:, :2], -2)) * 0.7 * scale < 2:
-                break
-            image, scale = smaller, scale / 2
-        coordinates = pixels @ matrix[:, :2].T + matrix[:, 2] + dense[3 + 3 * k : 5 + 3 * k].movedim(0, -1)
-        looked_up = sample(image, coordinates * scale)
-        drawn = drawn + looked_up * (dense[2 + 3 * k].clamp(min=0) / total) if len(route.used) > 1 else looked_up
-    shown = dense[1]
+        share, leftover, level = each[k, 0].clamp(min=0), each[k, 1:3].movedim(0, -1), each[k, 3].clamp(min=0)
+        matrix = route.affine[k]
+        places = pixels @ matrix[:, :2].T + matrix[:, 2] + leftover
+        read = pyramid.look_up(sources[k].levels(float(level.amax())), places, level)
+        drawn = drawn + read * (share / total) if len(route.used) > 1 else read
     mixed = torch.where(shown > 1e-4, torch.lerp(behind, drawn, shown.clamp(0, 1)), behind)
     return torch.where(shown > 1 - 1e-4, drawn, mixed)
 
@@ -309,19 +308,25 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
     cells = positions(grid.size, (0, 0), points)
     border = torch.minimum(cells, cells.new_tensor(grid.size).flip(0) - cells).amin(-1) - 2
     shown, inside = mesh_warp.ramp(border * grid.step / (MARGIN * face.width), 0.0, 0.3), torch.ones_like(border)
+    sizes = []
     for k, source in enumerate(sources):
         there = (cells * grid.step + grid.origin) @ affine[k][:, :2].T + affine[k][:, 2]
         there = there + leftovers[k].movedim(0, -1)
         extent = there.new_tensor([source.image.shape[2], source.image.shape[1]])
         past = torch.minimum(there, extent - there).amin(-1)
         cell = float(torch.linalg.matrix_norm(affine[k][:, :2], 2)) * grid.step
+        across, down = (d / grid.step for d in torch.gradient(there, dim=(1, 0)))
+        area = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).abs()
+        sizes.append(pyramid.level_of(area.sqrt()))
         shown = shown * (1 - share[k] * (1 - mesh_warp.ramp(past, -3 * cell, 0.0)))
         inside = inside * (1 - share[k] * (1 - mesh_warp.ramp(past, 2 * cell, 5 * cell)))
     kept = _plate_shows(sources, fit / fit.sum(), points, place, affine, grid.size)[0]
     sound = drawn[0] * outline * inside * (1 - kept)
     channels = [sound, shown]
     for k in range(count):
-        channels += [share[k], *leftovers[k]]
+        needed = sizes[k][(sound > 0.01) & (share[k] > 0.01)]
+        low, high = (float(v) for v in needed.aminmax()) if len(needed) else (0.0, 0.0)
+        channels += [share[k], *leftovers[k], sizes[k].clamp(low, high)]
     used = [k for k in range(count) if float(share[k].amax()) > 1 / 512]
     return Route(torch.stack(channels), affine, used)
 

@@ -126,19 +126,22 @@ def spline(values: Tensor, origin: tuple[float, float], step: float, size: tuple
         step: Pixels per cell.
         size: Height and width of the picture, whose pixel centers lie at half numbers.
     """
-    rows = _basis(size[0], values.shape[-2], origin[1], step).to(values)
-    columns = _basis(size[1], values.shape[-1], origin[0], step).to(values)
-    return rows @ (values @ columns.T)
+    channels, height, width = values.shape
+    across = _mix(values.permute(2, 0, 1).reshape(width, -1), size[1], origin[0], step)
+    turned = across.view(size[1], channels, height).permute(2, 1, 0).reshape(height, -1)
+    return _mix(turned, size[0], origin[1], step).view(size[0], channels, size[1]).transpose(0, 1).contiguous()
 
 
-def _basis(pixels: int, cells: int, origin: float, step: float) -> Tensor:
-    """(pixels, cells) weights of the cubic B-spline; cells past an end repeat the last one."""
+def _mix(cells: Tensor, pixels: int, origin: float, step: float) -> Tensor:
+    """(pixels, C) values of the cubic B-spline along (cells, C); cells past an end repeat the last one."""
     position = (torch.arange(pixels, dtype=torch.float64) + 0.5 - origin) / step - 0.5
     first = position.floor()
     t = position - first
     weights = torch.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1)
-    cell = (first[:, None] + torch.arange(-1, 3)).long().clamp(0, cells - 1)
-    return torch.zeros(pixels, cells, dtype=torch.float64).scatter_add(1, cell, weights / 6)
+    near = (first[:, None] + torch.arange(-1, 3)).long().clamp(0, len(cells) - 1)
+    return F.embedding_bag(
+        near.to(cells.device), cells.contiguous(), per_sample_weights=(weights / 6).to(cells), mode="sum"
+    )
 
 
 def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
