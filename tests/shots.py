@@ -1,6 +1,6 @@
 """Small shots with exact truth: a plate on disk, a track and an identity that no network had to find."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,8 +36,6 @@ class Made:
     def changed(self, name: str = "other", **output: object) -> Path:
         """The recipe with other outputs, under another name, writing into another folder."""
         recipe = recipes.read(self.recipe)
-        from dataclasses import replace
-
         folder = self.folder / name
         changed = replace(recipe, output=replace(recipe.output, folder=str(folder), **output))
         path = self.folder / f"{name}.recipe.json"
@@ -46,8 +44,6 @@ class Made:
 
     def with_settings(self, **settings: dict) -> None:
         """Change settings of the recipe in place: step to {name: value}."""
-        from dataclasses import replace
-
         recipe = recipes.read(self.recipe)
         steps = tuple(
             Step(s.name, s.node, s.inputs, {**s.settings, **settings.get(s.name, {})}) for s in recipe.steps
