@@ -143,6 +143,19 @@ def test_jpeg_is_close_and_upright(tmp_path: Path) -> None:
         assert np.array_equal(read_region(shot, 1, part), whole[9:22, 5:25])
 
 
+@pytest.mark.parametrize("tile", [0, 64])
+def test_only_what_a_region_needs_is_read(tmp_path: Path, tile: int) -> None:
+    """Half of the file is gone; the upper part of the picture does not notice."""
+    pixels = np.random.default_rng(0).random((512, 512, 3)).astype(np.float16).astype(np.float32)
+    path = save(tmp_path / "p.exr", pixels, tile=tile, compression="zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    shot = open_shot(path)
+    assert np.array_equal(read_region(shot, 1, Region(10, 20, 300, 190)), pixels[20:210, 10:310])
+    with pytest.raises(MienError, match=r"p\.exr"):
+        read_region(shot, 1, Region(10, 300, 300, 190))
+
+
 def test_gray_and_luminance_chroma(tmp_path: Path) -> None:
     gray = ramp(8, 9, 1)
     shot = open_shot(save(tmp_path / "g.exr", gray, names="Y"))

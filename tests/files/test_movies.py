@@ -227,6 +227,28 @@ def test_any_order_gives_the_same_frames(tmp_path: Path, ending: str) -> None:
     assert not wrong
 
 
+def test_frames_that_an_edit_list_hides_are_not_counted(shared: Path, tmp_path: Path) -> None:
+    """Cut on a phone: the file holds frames before the first that is shown."""
+    path = tmp_path / "m.mp4"
+    with (
+        av.open(str(shared / "media/derived/h264_aac.mp4")) as source,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container,
+    ):
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                assert packet.pts is not None and packet.dts is not None
+                packet.pts -= 5 * 512
+                packet.dts -= 5 * 512
+                packet.stream = stream
+                container.mux(packet)
+    whole = open_shot(shared / "media/derived/h264_aac.mp4")
+    shot = open_shot(path)
+    assert (shot.last, shot.missing) == (19, ())
+    for frame in (1, 19, 7):
+        assert np.array_equal(read_region(shot, frame, shot.display), read_region(whole, frame + 5, whole.display))
+
+
 def test_the_first_frame_may_be_numbered_and_a_range_chosen(tmp_path: Path) -> None:
     write_movie(tmp_path / "m.mov", numbered(10), "prores422", size=SIZE, fps=Fraction(24), timecode="01:00:00:00")
     shot = open_shot(tmp_path / "m.mov", (1003, 1005), first_frame=1001)

@@ -362,27 +362,57 @@ def _listing(path: Path) -> list[_Coded]:
             raise MienError(f"{path} claims {context.width} x {context.height} pixels. It is damaged.")
         if context.format is None:
             raise MienError(f"{path} does not say how its pictures are stored. It is damaged.")
-        promised = stream.frames
-        coded = []
-        for packet in _packets(container, stream):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            shown = packet.pts if packet.pts is not None else packet.dts
-            if shown is None:
-                raise MienError(f"{path} does not say when its frames are shown. Rewrap it as .mov or .mp4.")
-            decoded = packet.dts if packet.dts is not None else shown
-            coded.append(_Coded(shown, decoded, packet.is_keyframe))
-            if len(coded) > _MOST_FRAMES:
-                raise MienError(f"{path} has more than {_MOST_FRAMES} frames. Cut it into shots.")
+        # An edit list may leave out frames that the track counts; the index then knows better.
+        promised = len(stream.index_entries) if len(stream.index_entries) > 1 else stream.frames
+        coded, found = _from_index(path) or _from_packets(path, container, stream)
         if not coded:
             raise MienError(f"{path} holds no frame. Copy it again.")
         coded = sorted({frame.shown: frame for frame in coded}.values())
         # What a file cut short promised is numbered too, so that people hear which frames are missing.
         step = max(1, round((coded[-1].shown - coded[0].shown) / max(1, len(coded) - 1)))
-        while len(coded) < promised <= _MOST_FRAMES:
+        for _ in range(found, min(promised, _MOST_FRAMES)):
             last = coded[-1]
             coded.append(_Coded(last.shown + step, last.decoded + step, False))
         return coded
+
+
+def _from_index(path: Path) -> tuple[list[_Coded], int] | None:
+    """Frames by the container's own table, where every frame is a key frame and is shown as it is decoded.
+
+    Long ProRes and DNxHR movies then open without being read through.
+    """
+    with open_container(path) as container:
+        stream = container.streams.video[0]
+        entries = stream.index_entries
+        if not 1 < len(entries) == stream.frames <= _MOST_FRAMES:
+            return None
+        if not all(entry.is_keyframe and not entry.is_discard for entry in entries):
+            return None
+        first = next((packet for packet in _packets(container, stream) if packet.size), None)
+        if first is None or first.pts is None or first.pts != first.dts:
+            return None
+        late = first.pts - entries[0].timestamp
+        return [_Coded(entry.timestamp + late, entry.timestamp + late, True) for entry in entries], len(entries)
+
+
+def _from_packets(path: Path, container: Any, stream: Any) -> tuple[list[_Coded], int]:
+    """Frames by reading through the file; and how many there were with those that are not to be shown."""
+    coded: list[_Coded] = []
+    found = 0
+    for packet in _packets(container, stream):
+        if packet.size == 0:
+            continue
+        found += 1
+        if packet.is_discard:
+            continue
+        shown = packet.pts if packet.pts is not None else packet.dts
+        if shown is None:
+            raise MienError(f"{path} does not say when its frames are shown. Rewrap it as .mov or .mp4.")
+        decoded = packet.dts if packet.dts is not None else shown
+        coded.append(_Coded(shown, decoded, packet.is_keyframe))
+        if found > _MOST_FRAMES:
+            raise MienError(f"{path} has more than {_MOST_FRAMES} frames. Cut it into shots.")
+    return coded, found
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
