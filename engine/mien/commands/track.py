@@ -8,7 +8,7 @@ from typing import Any
 from mien import tracking
 from mien.chain import declaration
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
-from mien.files.exchange import placed_in, write_foreign
+from mien.files.exchange import placed_in, read_foreign, write_foreign
 from mien.files.tracks import write_tracks
 from mien.footage import ShotFootage
 from mien.job import choose_device
@@ -85,6 +85,8 @@ def track_plate(
         MienError: Nothing could be tracked.
     """
     shot = plate.shot
+    if arguments.source is not None and arguments.source.suffix.lower() != ".nk":
+        return read_foreign(arguments.source, plate.facts), {}
     footage = ShotFootage(shot, plate.colors, plate.space)
     keys = placed_in(arguments.keys, arguments.source, shot.size[1])
     settings = node_settings("track_faces", {**arguments.settings, "track_faces.detector": arguments.detector})
