@@ -71,7 +71,8 @@ def test_outside_the_matte_the_full_frame_is_the_plate_bit_for_bit(made: Made) -
         plate_spec, plate = read_exr(Path(made.plate % frame))
         spec, full = read_exr(made.folder / "out" / "full" / f"shot.{frame}.exr")
         layer_spec, layer = read_exr(made.folder / "out" / "layer" / f"shot.{frame}.exr")
-        assert (spec.x, spec.y, spec.width, spec.height) == (plate_spec.x, plate_spec.y, plate_spec.width, plate_spec.height)
+        window = ("x", "y", "width", "height")
+        assert [getattr(spec, n) for n in window] == [getattr(plate_spec, n) for n in window]
         matte = np.zeros(plate.shape[:2], bool)
         y, x = layer_spec.y - plate_spec.y, layer_spec.x - plate_spec.x
         alpha = layer[..., list(layer_spec.channelnames).index("matte.edge")]
