@@ -119,7 +119,8 @@ def _warp(image: Tensor, inverse: Tensor, size: tuple[int, int]) -> Tensor:
     x = torch.arange(size[1], device=image.device, dtype=torch.float64) + 0.5
     y = torch.arange(size[0], device=image.device, dtype=torch.float64)[:, None] + 0.5
     u, v = (a * x + (b * y + tx)).float(), (c * x + (d * y + ty)).float()
-    return _resample(image, u, v, max(1.0, math.hypot(a, b)), max(1.0, math.hypot(c, d)))
+    reach = [1.0 if span < 1.01 else span for span in (math.hypot(a, b), math.hypot(c, d))]
+    return _resample(image, u, v, *reach)
 
 
 def _sample(image: Tensor, coordinates: Tensor) -> Tensor:
@@ -177,53 +178,53 @@ def _resample(
     shape = u.shape
     channels, height, width = image.shape
     u, v = u.reshape(-1).clamp(-1e6, 1e6), v.reshape(-1).clamp(-1e6, 1e6)
-    if isinstance(stretch_x, Tensor):
-        wide, tall = stretch_x.reshape(-1), torch.as_tensor(stretch_y).reshape(-1)
-        short = torch.maximum(torch.minimum(wide, tall), torch.maximum(wide, tall) / LONGEST)
-        level = short.clamp(1, 1 << 20).log2().floor().to(torch.int64)
-        kind = (level * 64 + _radius(wide, level)) * 64 + _radius(tall, level)
-        kinds = torch.unique(kind).tolist()
-    else:
-        wide, tall = u.new_tensor(stretch_x), u.new_tensor(stretch_y)
-        short = torch.maximum(torch.minimum(wide, tall), torch.maximum(wide, tall) / LONGEST)
-        level = short.clamp(1, 1 << 20).log2().floor().to(torch.int64)
-        kind = (level * 64 + _radius(wide, level)) * 64 + _radius(tall, level)
-        kinds = [int(kind)]
-    coarsest = max(kinds) >> 12
-    longest = max(float(wide.max()), float(tall.max()))
-    margin = (2 * RADII[-1] + 2) << coarsest if coarsest else int(2 * longest) + 3
+    wide = torch.as_tensor(stretch_x, dtype=u.dtype, device=u.device).reshape(-1)
+    tall = torch.as_tensor(stretch_y, dtype=u.dtype, device=u.device).reshape(-1)
+    kind, kinds = _kinds(wide, tall)
+    coarsest = max(level for level, _, _ in kinds)
+    margin = max(max(across, down) + 1 << level for level, across, down in kinds) + (4 << coarsest)
     left, right = _span(u, width, margin, coarsest)
     top, bottom = _span(v, height, margin, coarsest)
     part = image[:, top:bottom, left:right].float()
     result = u.new_empty(len(u), channels)
-    for level_now in range(coarsest + 1):
-        rows = part.permute(1, 2, 0).contiguous()
-        for name in [name for name in kinds if name >> 12 == level_now]:
-            radius_x, radius_y = name >> 6 & 63, name & 63
-            if len(kinds) == 1:
-                chosen: Tensor | slice = slice(None)
-            else:
-                chosen = (kind == name).nonzero().squeeze(1)
-            step = 1 << level_now
+    for level in range(coarsest + 1):
+        step = 1 << level
+        for number, (_, across, down) in ((n, k) for n, k in enumerate(kinds) if k[0] == level):
+            chosen = slice(None) if len(kinds) == 1 else (kind == number).nonzero().squeeze(1)
+            one = slice(None) if len(wide) == 1 else chosen
             result[chosen] = _weigh(
-                rows,
+                part,
                 (u[chosen] - left) / step,
                 (v[chosen] - top) / step,
-                (wide if wide.dim() == 0 else wide[chosen]) / step,
-                (tall if tall.dim() == 0 else tall[chosen]) / step,
-                radius_x,
-                radius_y,
+                wide[one] / step,
+                tall[one] / step,
+                (across, down),
             )
-        if level_now < coarsest:
-            part = _halve(_halve(part, -1), -2)
+        if level < coarsest:
+            part = _halve(_halve(part.mT).mT)
     return result.T.reshape(channels, *shape)
 
 
-def _radius(stretch: Tensor, level: Tensor) -> Tensor:
-    """The kernel's reach in whole pixels at a level of the pyramid, one of ``RADII``."""
-    reach = 2 * (stretch / torch.exp2(level.to(stretch.dtype))).clamp(1, RADII[-1] / 2)
-    radii = torch.tensor(RADII, device=stretch.device)
-    return radii[torch.searchsorted(radii.to(stretch.dtype), reach)]
+def _kinds(wide: Tensor, tall: Tensor) -> tuple[Tensor, list[tuple[int, int, int]]]:
+    """Groups of pixels that share a level of the pyramid and a reach along x and y; each pixel's group."""
+    if float(wide.max()) <= 1 and float(tall.max()) <= 1:
+        return wide.new_zeros(1, dtype=torch.long), [(0, 2, 2)]
+    long = torch.maximum(wide, tall)
+    short = torch.maximum(torch.minimum(wide, tall), long / LONGEST).clamp(1, 1 << 20)
+    level = torch.frexp(short).exponent.long() - 1
+    shrink = torch.exp2(-level.to(wide.dtype))
+    steps = torch.tensor([next(n for n, r in enumerate(RADII) if r >= at) for at in range(RADII[-1] + 1)])
+    steps = steps.to(wide.device)
+    across, down = (
+        steps[(2 * stretch * shrink).ceil().clamp(2, RADII[-1]).long()] for stretch in (wide, tall)
+    )
+    count = len(RADII)
+    name = (level * count + across) * count + down
+    found = torch.bincount(name).nonzero().squeeze(1)
+    number = torch.zeros(int(name.max()) + 1, dtype=torch.long, device=wide.device)
+    number[found] = torch.arange(len(found), device=wide.device)
+    kinds = [(n // count**2, RADII[n // count % count], RADII[n % count]) for n in found.tolist()]
+    return number[name], kinds
 
 
 def _span(along: Tensor, length: int, margin: int, level: int) -> tuple[int, int]:
@@ -235,64 +236,75 @@ def _span(along: Tensor, length: int, margin: int, level: int) -> tuple[int, int
     return first, min(last, length)
 
 
-def _halve(image: Tensor, axis: int) -> Tensor:
-    """Shrink one axis to half, rounded up."""
-    length = image.shape[axis]
-    count = (length + 1) // 2
-    index = torch.arange(-3, 2 * count + 3, device=image.device).clamp(0, length - 1)
-    padded = image.index_select(axis, index)
-    weights = (*HALVES, *reversed(HALVES))
-    taps = (
-        weight / 2 * padded.narrow(axis, tap, 2 * count - 1)[_every_other(image.dim(), axis)]
-        for tap, weight in enumerate(weights)
-    )
-    total = next(taps)
-    for tap in taps:
-        total = total + tap
+def _halve(image: Tensor) -> Tensor:
+    """Shrink the last axis to half, rounded up."""
+    count = (image.shape[-1] + 1) // 2
+    padded = _padded(image, 3, 3 + 2 * count - image.shape[-1])
+    even, odd = padded[..., ::2].contiguous(), padded[..., 1::2].contiguous()
+    total = torch.zeros_like(even[..., :count])
+    for tap, weight in enumerate((*HALVES, *reversed(HALVES))):
+        source = odd if tap % 2 else even
+        total = total.add(source[..., tap // 2 : tap // 2 + count], alpha=weight / 2)
     return total
 
 
-def _every_other(dimensions: int, axis: int) -> tuple[slice, ...]:
-    return tuple(slice(None, None, 2 if n == axis % dimensions else None) for n in range(dimensions))
+def _padded(image: Tensor, before: int, after: int) -> Tensor:
+    """The picture with the ends of its last axis repeated."""
+    first, last = image[..., :1], image[..., -1:]
+    return torch.cat(
+        [first.expand(*first.shape[:-1], before), image, last.expand(*last.shape[:-1], after)], -1
+    )
 
 
 def _weigh(
-    rows: Tensor, u: Tensor, v: Tensor, wide: Tensor, tall: Tensor, radius_x: int, radius_y: int
+    image: Tensor, u: Tensor, v: Tensor, wide: Tensor, tall: Tensor, radius: tuple[int, int]
 ) -> Tensor:
-    """Weighted sums over the kernel around (n,) positions in an (H, W, C) picture."""
-    height, width, channels = rows.shape
+    """Weighted sums over the kernel around (n,) positions in a (C, H, W) picture, as (n, C)."""
+    channels, height, width = image.shape
+    across, down = radius
+    # Beyond its reach the kernel sees edge pixels only, so a rim of them is all that lies outside.
+    u, v = u.clamp(-across, width + across), v.clamp(-down, height + down)
+    rim_x, rim_y = 2 * across + 1, 2 * down + 1
+    ground = _padded(_padded(image, rim_x, rim_x).mT, rim_y, rim_y).mT
+    rows = ground.permute(1, 2, 0).contiguous()
+    line = rows.shape[1]
     table = rows.view(-1, channels)
-    count = max(1, AT_ONCE // (4 * radius_x * radius_y))
+    x = torch.arange(2 * across, device=u.device, dtype=torch.int32)
+    y = torch.arange(2 * down, device=u.device, dtype=torch.int32)
+    kernel = (y[:, None] * line + x).flatten()
+    spread_x = torch.eye(2 * across, device=u.device).repeat(1, 2 * down)
+    spread_y = torch.eye(2 * down, device=u.device).repeat_interleave(2 * across, 1)
+    count = max(1, AT_ONCE // (4 * across * down))
     result = u.new_empty(len(u), channels)
     for start in range(0, len(u), count):
         part = slice(start, start + count)
-        x, across = _taps(u[part], wide if wide.dim() == 0 else wide[part], radius_x)
-        y, down = _taps(v[part], tall if tall.dim() == 0 else tall[part], radius_y)
-        index = (y.clamp(0, height - 1) * width)[:, :, None] + x.clamp(0, width - 1)[:, None, :]
-        weight = down[:, :, None] * across[:, None, :]
+        first_x, weight_x = _taps(u[part], wide if len(wide) == 1 else wide[part], across)
+        first_y, weight_y = _taps(v[part], tall if len(tall) == 1 else tall[part], down)
+        corner = (first_y + rim_y) * line + first_x + rim_x
+        # Products with rows of ones write every weight beside the pixels it goes with, faster than a loop.
+        weight = (weight_x @ spread_x) * (weight_y @ spread_y)
         result[part] = F.embedding_bag(
-            index.flatten(1), table, per_sample_weights=weight.flatten(1), mode="sum"
+            corner[:, None] + kernel, table, per_sample_weights=weight, mode="sum"
         )
     return result
 
 
 def _taps(along: Tensor, stretch: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """Pixels around each position, and what each counts; (n, 2 * radius) both."""
+    """First pixel of the kernel at each position, and what each of its pixels counts; (n,), (n, 2 * radius)."""
     base = (along - 0.5).floor()
-    offsets = torch.arange(1 - radius, radius + 1, device=along.device, dtype=along.dtype)
-    index = (base.to(torch.int32)[:, None] + offsets.to(torch.int32)).to(torch.int32)
+    t = along - 0.5 - base
+    first = base.to(torch.int32) + (1 - radius)
     if radius == 2:
-        t = along - 0.5 - base
         weights = (
             ((-0.5 * t + 1) * t - 0.5) * t,
             (1.5 * t - 2.5) * t * t + 1,
             ((-1.5 * t + 2) * t + 0.5) * t,
             (0.5 * t - 0.5) * t * t,
         )
-        return index, torch.stack(weights, 1)
-    scale = stretch if stretch.dim() == 0 else stretch[:, None]
-    d = ((offsets - (along - 0.5 - base)[:, None]) / scale).abs()
+        return first, torch.stack(weights, 1)
+    offsets = torch.arange(1 - radius, radius + 1, device=along.device, dtype=along.dtype)
+    d = ((offsets - t[:, None]) / stretch[:, None]).abs()
     near = (1.5 * d - 2.5) * d * d + 1
     far = ((-0.5 * d + 2.5) * d - 4) * d + 2
     weight = torch.where(d < 1, near, torch.where(d < 2, far, 0.0))
-    return index, weight / weight.sum(1, keepdim=True)
+    return first, weight / weight.sum(1, keepdim=True)
