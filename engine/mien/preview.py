@@ -42,6 +42,11 @@ MESH_LINES = (
 )  # fmt: skip
 
 
+_SIDES = mesh.SKIN_TRIANGLES.numpy()[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+EDGES: NDArray[np.int64] = np.unique(np.sort(_SIDES, axis=1), axis=0)
+"""(E, 2) edges of the mesh, openings left out, each once."""
+
+
 @dataclass(frozen=True)
 class MarkedFace:
     """One face to draw.
@@ -164,7 +169,7 @@ def _draw_wires(canvas: Picture, face: MarkedFace) -> None:
     if face.scheme == "mesh":
         # What turns away from the camera would cover what faces it.
         trust = trust * np.where(_facing(face.points), 1.0, 0.15)
-        edges = _edges()
+        edges = EDGES
         dense = min(max(extent / 240, 0.3), 1.0)
         _lines(canvas, flat[edges], (0.04 + 0.32 * trust[edges].min(1)) * dense, face.color, 1)
     closed = MESH_LINES if face.scheme == "mesh" else IBUG68_LINES
@@ -197,13 +202,6 @@ def _lines(canvas: Picture, ends: NDArray[Any], strength: NDArray[Any], color: C
             cv2.polylines(cover, list(chosen), False, step * 32 - 1, thick, cv2.LINE_AA, SHIFT)
     alpha = cover[..., None].astype(np.float32) / 255
     part[:] = np.rint(part + (np.array(color, np.float32) - part) * alpha).astype(np.uint8)
-
-
-def _edges() -> NDArray[np.int64]:
-    """(E, 2) edges of the mesh, openings left out, each once."""
-    triangles = mesh.SKIN_TRIANGLES.numpy()
-    pairs = np.sort(np.concatenate((triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]])), axis=1)
-    return np.unique(pairs, axis=0)
 
 
 def _facing(points: Tensor) -> NDArray[np.bool_]:

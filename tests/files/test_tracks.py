@@ -1,7 +1,9 @@
 """Track files: what goes in comes out, damage is told, a kill leaves the former file whole."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,9 +105,7 @@ def test_same_track_same_bytes(tmp_path: Path) -> None:
 def test_digest_follows_what_matters(tmp_path: Path) -> None:
     path, track = tmp_path / "a.json", make_track()
     digest = write_tracks(path, (track,), PLATE)
-    assert (
-        write_tracks(tmp_path / "b.json", (track,), replace(PLATE, path="elsewhere/sc010.####.exr")) == digest
-    )
+    assert write_tracks(tmp_path / "b.json", (track,), replace(PLATE, path="elsewhere/sc010.####.exr")) == digest
     moved = replace(track, points=track.points + 1e-3)
     for other in (
         replace(track, name="eve"),
@@ -150,9 +150,7 @@ def test_killed_while_writing_leaves_a_whole_track(tmp_path: Path) -> None:
     roots = [str(Path(__file__).parents[2] / "engine"), str(Path(__file__).parents[1])]
     digests = {digest}
     for wait in (0.0, 0.013, 0.031):
-        with subprocess.Popen(
-            [sys.executable, "-c", script, *roots, str(path)], stdout=subprocess.PIPE
-        ) as child:
+        with subprocess.Popen([sys.executable, "-c", script, *roots, str(path)], stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             child.stdout.readline()
             with pytest.raises(subprocess.TimeoutExpired):
@@ -232,3 +230,27 @@ def test_a_track_is_told_from_other_files(tmp_path: Path) -> None:
     assert not track_path(tmp_path / "b.json")
     assert not track_path(tmp_path / "c.json")
     assert read_tracks(tmp_path / "a.json").tracks == ()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "shot.json"
+    write_tracks(path, (make_track(),), PLATE)
+    return path
+
+
+LITERALS = [b"null", b"true", b"-1", b"1e400", b"1e99", b'"x"', b"[]", b"{}", b"NaN", b"99999999999999999999"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_change_is_read_or_told(whole: Path, data: st.DataObject) -> None:
+    """Whatever value of the JSON is replaced by whatever literal, nothing but MienError comes of it."""
+    content = whole.read_bytes()
+    places = [match.span() for match in re.finditer(rb'(?<=[:\[,] )("[^"\n]*"|-?[\d.]+|true|false)|[{\[]', content)]
+    start, stop = data.draw(st.sampled_from(places))
+    changed = content[:start] + data.draw(st.sampled_from(LITERALS)) + content[stop:]
+    path = whole.with_name("changed.json")
+    path.write_bytes(changed)
+    with contextlib.suppress(MienError):
+        assert len(read_tracks(path).tracks) <= 1
