@@ -316,6 +316,9 @@ def _check_settings(step: Step, node: Node) -> dict[str, Any]:
     try:
         for name in step.settings:
             node.param(name)
+    except DeclarationError as error:
+        raise RecipeError(f"Step {step.name!r}: {error}") from error
+    try:
         checked = {}
         for param in node.params:
             value = step.settings.get(param.name, param.default)
