@@ -42,7 +42,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.pipeline": {"mien.types"},
     "mien.progress": {"rich", "mien.types"},
     "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},
-    "mien.report": {*ARRAYS, "rich", *WORKING},
     "mien.report": {*ARRAYS, "rich", *WORKING, *RUNNER},
     "mien.sheet": {*ARRAYS, "matplotlib", "OpenImageIO", "mien.files", "mien.types"},
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
