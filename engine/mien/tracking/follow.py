@@ -96,6 +96,7 @@ class Live:
         motion: (4,) change of the window from step to step: x, y, logarithm of the side, angle.
         missing: Steps since the network was believed.
         looks: What the face looks like, newest last.
+        depth: (N,) depth of the points where it was begun, in sides of the window.
     """
 
     name: int
@@ -105,6 +106,7 @@ class Live:
     motion: Tensor
     missing: int
     looks: tuple[Look, ...]
+    depth: Array
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,9 @@ def begin(name: int, scheme: str, picture: Picture, frame: int, found: Found) ->
     weight = (found.confidence * found.visibility).numpy().astype(np.float32)
     facing = found.visibility.numpy().astype(np.float32)
     confidence = float(found.presence * plausibility(found.points, scheme))
+    depth = anchors[:, 2] / float(crop[2])
     step = Step(frame, crop, anchors, trust, weight, facing, view.points, confidence, True, True, ())
-    return Live(name, scheme, view, view, torch.zeros(4), 0, (describe(color),)), step
+    return Live(name, scheme, view, view, torch.zeros(4), 0, (describe(color),), depth), step
 
 
 def expect(live: Live, picture: Picture, frame: int) -> Ahead:
@@ -172,6 +175,7 @@ def expect(live: Live, picture: Picture, frame: int) -> Ahead:
     empty, color = open_view(picture, frame, crop, start)
     guess = flow.affine_between(live.last.points, start)
     shift, trust = flow.measure(live.last.gray, empty.gray, live.last.points, guess)
+    trust = trust * within(picture, before) * within(picture, in_picture(crop, live.last.points + shift))
     hold = np.clip((trust - 0.2) / 0.4, 0, 1)[:, None]
     points = (hold * (live.last.points + shift) + (1 - hold) * start).astype(np.float32)
     links = [Link(live.last.frame, shift, trust)]
@@ -179,9 +183,19 @@ def expect(live: Live, picture: Picture, frame: int) -> Ahead:
     if live.key.frame != live.last.frame:
         guess = flow.affine_between(live.key.points, points)
         away, sure = flow.measure(live.key.gray, empty.gray, live.key.points, guess)
+        origin = in_picture(live.key.crop, live.key.points)
+        sure = sure * within(picture, origin) * within(picture, in_picture(crop, live.key.points + away))
         links.append(Link(live.key.frame, away, sure))
         known = float(np.mean(sure))
     return Ahead(replace(empty, points=points), color, tuple(links), float(np.mean(trust)), known)
+
+
+def within(picture: Picture, points: Array) -> Array:
+    """1 for (N, 2) points that lie inside the picture with some room around them, else 0."""
+    room = 0.02 * extent(box(points))
+    height, width = picture.shape[:2]
+    low, high = points.min(1) >= room, (points <= np.array([width - room, height - room])).all(1)
+    return (low & high).astype(np.float32)
 
 
 def search_crop(ahead: Ahead, scheme: str) -> Tensor:
@@ -219,21 +233,24 @@ def settle(live: Live, ahead: Ahead, found: Found, threshold: float, free: bool)
     step = Step(
         view.frame, view.crop, anchors, trust, weight, facing, estimate, confidence, believed, supported, ahead.links
     )
-    last = replace(view, points=estimate)
     renew = believed and (ahead.known < 0.55 or not 0.7 < float(view.crop[2] / live.key.crop[2]) < 1.4)
-    there = window(torch.from_numpy(in_picture(view.crop, estimate)), live.scheme)
+    following = advance_live(live, ahead, estimate, believed or supported, renew=renew)
+    return replace(following, missing=0 if believed else live.missing + 1), step
+
+
+def advance_live(live: Live, ahead: Ahead, estimate: Array, supported: bool, *, renew: bool) -> Live:
+    """A live face after a step to ``estimate`` (N, 2); ``renew`` makes this look the template."""
+    last = replace(ahead.view, points=estimate)
+    there = window(torch.from_numpy(in_picture(last.crop, estimate)), live.scheme)
     here = window(torch.from_numpy(in_picture(live.last.crop, live.last.points)), live.scheme)
-    steps = abs(view.frame - live.last.frame)
-    motion = motion_between(here, there) / steps if believed or supported else 0.8 * live.motion
-    following = replace(
+    return replace(
         live,
         last=last,
         key=last if renew else live.key,
-        motion=motion,
-        missing=0 if believed else live.missing + 1,
+        motion=motion_between(here, there) if supported else 0.8 * live.motion,
+        missing=0 if supported else live.missing + 1,
         looks=remember(live.looks, describe(ahead.color)) if renew else live.looks,
     )
-    return following, step
 
 
 def moved(crop: Tensor, motion: Tensor) -> Tensor:

@@ -111,10 +111,11 @@ def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
     noise = anchor_noise(apart, np.where(edges.error < 0.4, both, 0))
     # Flow of a hand or of the background is smooth and sure of itself, but leads away from the network's points.
     against = np.where(both > 0, np.linalg.norm(apart, axis=-1) / (4 * noise + 1), 0)
-    links = 1 / (edges.error**2 * (1 + against**4))
+    links: Wide = 1 / (edges.error**2 * (1 + against**4))
     held: Wide = (trust**2 / noise**2 + 1e-6).astype(np.float64)
     found = start.astype(np.float64)
-    link_weight, anchor_weight = links, held
+    link_weight: Wide = links
+    anchor_weight: Wide = held
     for _ in range(ROUNDS):
         found = conjugate_gradient(found, anchors, anchor_weight, incidence, edges.shift, link_weight)
         off = np.linalg.norm(found - anchors, axis=-1)
@@ -142,7 +143,7 @@ def apply(matrix_: sparse.csr_matrix, values: NDArray[np.floating]) -> Wide:
 
 
 def conjugate_gradient(
-    start: Wide, anchors: Array, held: Wide, incidence: sparse.csr_matrix, shift: Array, links: Wide
+    start: Wide, anchors: Array, held: Wide, incidence: sparse.csr_matrix, shift: Wide, links: Wide
 ) -> Wide:
     """Solve the normal equations of the weighted sums for all landmarks at once, from ``start``."""
     held, links = held[..., None], links[..., None]

@@ -60,6 +60,13 @@ def same_place(first: Array, second: Array) -> bool:
     return overlap(a, b) > 0.4 and between < 0.3 * min(extent(a), extent(b))
 
 
+def outside(points: Array, picture: NDArray[np.uint8]) -> bool:
+    """Whether the middle of a face has left the picture."""
+    middle = points[:, :2].mean(0)
+    height, width = picture.shape[:2]
+    return not (0 <= middle[0] <= width and 0 <= middle[1] <= height)
+
+
 def carry(matrix: NDArray[Any], points: Array) -> Array:
     """Carry (N, 2) points by a (3, 3) matrix."""
     return np.asarray(points @ matrix[:2, :2].T + matrix[:2, 2], np.float32)

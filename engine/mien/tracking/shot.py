@@ -11,9 +11,11 @@ from mien.models.backends import Detections, FaceFinder, Landmarked
 from mien.models.crops import crop_from_detection, crop_from_points
 from mien.tracking import cuts, refine
 from mien.tracking.assemble import tracks_of
+from mien.tracking.by_hand import check_keys, placed_tracks
 from mien.tracking.follow import Found, Live, Picture, Step, begin, expect, in_picture, search_crop, settle
+from mien.tracking.keys import Keys
 from mien.tracking.people import Tracklet, join
-from mien.tracking.shape import Array, box, overlap, plausibility, same_place
+from mien.tracking.shape import Array, box, outside, overlap, plausibility, same_place
 from mien.types import FaceTrack, Footage
 
 HOLD = 20
@@ -114,7 +116,7 @@ def advance(
         after, step = settle(live, one, found, confidence, free)
         if step.believed:
             taken.append(in_picture(step.crop, step.estimate))
-        if after.missing > HOLD or outside(after, picture):
+        if after.missing > HOLD or outside(in_picture(after.last.crop, after.last.points), picture):
             continue
         steps[live.name].append(step)
         going.append(after)
@@ -129,13 +131,6 @@ def found_row(landmarks: Landmarked, row: int) -> Found:
         landmarks.visibility[row],
         float(landmarks.presence[row]),
     )
-
-
-def outside(live: Live, picture: Picture) -> bool:
-    """Whether the middle of a face has left the picture."""
-    middle = in_picture(live.last.crop, live.last.points).mean(0)
-    height, width = picture.shape[:2]
-    return not (0 <= middle[0] <= width and 0 <= middle[1] <= height)
 
 
 def newcomers(
@@ -188,7 +183,7 @@ def backward(
         ]
         free = not any(same_place(found.points.numpy(), other) for other in others)
         live, step = settle(live, one, found, confidence, free)
-        if live.missing > 1 or outside(live, picture):
+        if live.missing > 1 or outside(in_picture(live.last.crop, live.last.points), picture):
             break
         taken.append(step)
     while taken and not taken[-1].believed:
@@ -209,22 +204,33 @@ def finish(steps: list[Step], scene: int, live: Live) -> Iterator[Tracklet]:
 
 def track(
     footage: Footage,
-    finder: FaceFinder,
+    finder: FaceFinder | None,
     *,
     confidence: float = 0.5,
     smallest: float = 24.0,
+    keys: Keys | None = None,
     every: int = 8,
     progress: Progress | None = None,
 ) -> tuple[FaceTrack, ...]:
     """Every face of a shot, followed from its first frame to its last, one track for each person.
 
     Args:
-        footage: The shot; each frame is read once, in order, and memory for pictures does not grow with it.
-        finder: Networks that find faces.
+        footage: The shot; each frame is read once, in order, and memory for pictures does not grow with it. Keys on
+            frames where a face was lost cost one more reading.
+        finder: Networks that find faces; None follows the keys alone, by flow.
         confidence: Trust, 0 to 1, below which a face is not believed.
         smallest: Width in picture pixels of the smallest face to look for.
+        keys: Points in plate pixels placed by hand, by person and frame. A name that no track has goes to the track
+            on whose face the points lie, or begins a new one.
         every: Frames from one detection to the next.
         progress: Called with the number of frames done and of all.
+
+    Raises:
+        MienError: A key lies outside the shot or on a missing frame, or its points do not fit the track's scheme.
     """
+    check_keys(footage, keys or {})
+    if finder is None:
+        return placed_tracks(footage, (), keys or {}, "mesh")
     tracklets = follow(footage, finder, confidence=confidence, smallest=smallest, every=every, progress=progress)
-    return tracks_of(join(tracklets), finder.scheme, footage.aspect)
+    tracks = tracks_of(join(tracklets), finder.scheme, footage.aspect)
+    return placed_tracks(footage, tracks, keys, finder.scheme) if keys else tracks
