@@ -13,6 +13,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import grid_sample, max_pool2d, normalize
 
 from mien import mesh
 from mien.ops import mesh_warp, pyramid
@@ -21,6 +22,8 @@ from mien.types import Face, Image, Layer, MienError, Plate, Points
 
 CELLS = 160
 """Lattice cells across the face: finer than the mesh, so that a landmark's pull is kept."""
+SIDE = CELLS + 2
+"""Cells along either side of a lattice over a photograph's face."""
 BLUR = 1.0
 """Cells of smoothing that hide the mesh's facets."""
 MARGIN = 0.1
@@ -29,8 +32,8 @@ RING = 0.12
 """How far the mesh is continued past its outline, as a share of the distance from the face's center."""
 LIMIT = 65504.0
 """Light that stands for infinity in a photograph: the largest half."""
-FOREHEAD = -0.36
-"""Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph."""
+FOREHEAD = -0.24
+"""Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph, brows apart."""
 CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
 """Points of cheeks, nose and brow ridge whose color stands for skin."""
 OUTLINE = 3.0
@@ -65,6 +68,11 @@ class WarpSource:
             self._made.append(smaller)
         return self._made
 
+    @cached_property
+    def bare(self) -> Tensor:
+        """(1, SIDE, SIDE) over the face: 0 where hair hides the forehead, else 1."""
+        return _without_fringe(self.image, self.points)
+
 
 def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0) -> WarpSource:
     """Prepare a photograph: keep what surrounds the face, and find what its camera saw.
@@ -88,7 +96,7 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
     (left, top), (right, bottom) = corner.long().tolist(), end.long().tolist()
     offset = points.new_tensor([left, top, 0.0])
     square = points * points.new_tensor([aspect, 1.0, 1.0])
-    seen = _seen(image, points, aspect)
+    seen = _unoccluded(points, aspect)
     trust = points.new_ones(mesh.POINTS)
     if weight is not None:
         trust = mesh_warp.ramp(weight.to(points) / weight.to(points).quantile(0.9).clamp(min=1e-6), 0.0, 0.3)
@@ -96,9 +104,15 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
     return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
 
 
-_NORMALS = torch.nn.functional.normalize(
-    mesh_warp.spread(mesh_warp.normals(mesh.CANONICAL, mesh.TRIANGLES), mesh.TRIANGLES), dim=-1
-)
+def _broad_normals() -> Tensor:
+    """(468, 3) normals of the mean face, smoothed so that nostrils and lips count with what surrounds them."""
+    normals = mesh_warp.normals(mesh.CANONICAL, mesh.TRIANGLES)
+    for _ in range(3):
+        normals = mesh_warp.spread(normals, mesh.TRIANGLES)
+    return normalize(normals, dim=-1)
+
+
+_NORMALS = _broad_normals()
 
 
 def _facing(square: Points) -> Tensor:
@@ -106,38 +120,48 @@ def _facing(square: Points) -> Tensor:
     return -(_NORMALS.to(square) @ mesh.pose_of(square).rotation[2])
 
 
-def _seen(image: Image, points: Points, aspect: float) -> Tensor:
-    """(468,) 1 where the picture shows a point's own skin, 0 where the nose or hair lies before it."""
+def _face_lattice(points: Points) -> tuple[Tensor, Tensor]:
+    """Outer corner and cell size, in pixels, of a lattice of SIDE x SIDE cells over a face."""
     low, high = points[:, :2].amin(0), points[:, :2].amax(0)
     step = ((high - low) / CELLS).clamp(min=1e-6)
-    place = torch.cat([(points[:, :2] - low) / step + 1, points[:, 2:] / (step[0] * aspect)], 1)
-    side = CELLS + 3
+    return low - step, step
+
+
+def _unoccluded(points: Points, aspect: float) -> Tensor:
+    """(468,) 1 where no nearer part of the face lies in front of a point, else 0."""
+    corner, step = _face_lattice(points)
+    place = torch.cat([(points[:, :2] - corner) / step, points[:, 2:] / (step[0] * aspect)], 1)
     triangles = mesh.TRIANGLES.to(points.device)
-    index, barycentric = mesh_warp.rasterize(place, triangles, (side, side))
+    index, barycentric = mesh_warp.rasterize(place, triangles, (SIDE, SIDE))
     depth = mesh_warp.interpolate(index, barycentric, place[triangles][..., 2:])[0]
-    x, y = (place[:, k].long().clamp(0, side - 1) for k in (0, 1))
+    x, y = (place[:, k].long().clamp(0, SIDE - 1) for k in (0, 1))
     hidden = (index[y, x] >= 0) & (depth[y, x] < place[:, 2] - 0.08 * CELLS)
-
-    shown = sample(image, (positions((side, side), (0, 0), image) - 1) * step + low)
-    skin = mesh_warp.blur(_like_cheeks(shown, x, y)[None], 1.0)[0]
-    covered = index >= 0
-    count = torch.bincount(index[covered], minlength=len(triangles)).to(skin)
-    total = torch.zeros_like(count).index_add(0, index[covered], skin[covered])
-    share = torch.where(count > 0, total / count.clamp(min=1), 1.0).repeat_interleave(3)
-    bare = torch.ones_like(depth[0, 0]).expand(mesh.POINTS).scatter_reduce(0, triangles.reshape(-1), share, "amin")
-    forehead = mesh.CANONICAL[:, 1].to(points) < FOREHEAD
-    return torch.where(forehead, mesh_warp.ramp(bare, 0.2, 0.9), 1.0) * ~hidden
+    return (~hidden).to(points)
 
 
-def _like_cheeks(image: Image, x: Tensor, y: Tensor) -> Tensor:
-    """(H, W) 1 where a picture has the color of the cheeks and nose at (x, y), falling to 0 where it is hair's."""
-    light = image.clamp(min=1e-4).log2()
-    tone = light.mean(0)
+def _without_fringe(image: Image, points: Points) -> Tensor:
+    """(1, SIDE, SIDE) over the face's lattice: 0 where hair hides the forehead, else 1.
+
+    Hair is what differs from cheeks and nose in tone or tint; below the brow ridge all counts as face.
+    """
+    corner, step = _face_lattice(points)
+    place = torch.cat([(points[:, :2] - corner) / step, points[:, 2:]], 1)
+    triangles, height = mesh.TRIANGLES.to(points.device), mesh.CANONICAL[:, 1:2].to(points)
+    index, barycentric = mesh_warp.rasterize(place, triangles, (SIDE, SIDE))
+    level = mesh_warp.extend(mesh_warp.interpolate(index, barycentric, height[triangles]), index >= 0)
+
+    light = sample(image, positions((SIDE, SIDE), (0, 0), image) * step + corner).clamp(min=1e-4).log2()
+    tone = light.mean(0, keepdim=True)
     tint = light - tone
-    where = y[CHEEKS], x[CHEEKS]
-    darker = tone[where].median() - tone
-    stained = (tint - tint[:, where[0], where[1]].median(1).values[:, None, None]).abs().amax(0)
-    return (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
+    x, y = (place[CHEEKS, k].long().clamp(0, SIDE - 1) for k in (0, 1))
+    darker = tone[:, y, x].median() - tone
+    stained = (tint - tint[:, y, x].median(1).values[:, None, None]).abs().amax(0, keepdim=True)
+    skin = (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
+    for brow in (mesh.RIGHT_BROW, mesh.LEFT_BROW):
+        skin = torch.maximum(skin, mesh_warp.opening(place[brow, :2], (SIDE, SIDE), 1.0, grow=0.025 * CELLS))
+    # Single strands and shadows of hair are narrower than what they spoil.
+    skin = mesh_warp.blur(-max_pool2d(-mesh_warp.blur(skin, 1.0), 7, 1, 3), 2.5)
+    return torch.lerp(skin, torch.ones_like(skin), mesh_warp.ramp(level, FOREHEAD - 0.06, FOREHEAD))
 
 
 @dataclass(frozen=True)
@@ -285,7 +309,7 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
         target[_EYES] = _eye_targets(points, source.points, matrix)
         leftover.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
         affine.append(matrix)
-        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
+        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.5, 0.85))
     knowledge = mesh_warp.spread(mesh_warp.spread(torch.stack(known, 1), skin), skin).T
     fit = _pose_fit(sources, points, face)
     share = fit[:, None] * (knowledge + 1e-4)
@@ -307,28 +331,38 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
 
     cells = positions(grid.size, (0, 0), points)
     border = torch.minimum(cells, cells.new_tensor(grid.size).flip(0) - cells).amin(-1) - 2
-    shown, inside = mesh_warp.ramp(border * grid.step / (MARGIN * face.width), 0.0, 0.3), torch.ones_like(border)
-    sizes = []
+    levels, present, usable = [], [], []
     for k, source in enumerate(sources):
         there = (cells * grid.step + grid.origin) @ affine[k][:, :2].T + affine[k][:, 2]
         there = there + leftovers[k].movedim(0, -1)
+        across, down = (d / grid.step for d in torch.gradient(there, dim=(1, 0)))
+        area = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).abs()
+        levels.append(pyramid.level_of(area.sqrt()))
         extent = there.new_tensor([source.image.shape[2], source.image.shape[1]])
         past = torch.minimum(there, extent - there).amin(-1)
         cell = float(torch.linalg.matrix_norm(affine[k][:, :2], 2)) * grid.step
-        across, down = (d / grid.step for d in torch.gradient(there, dim=(1, 0)))
-        area = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).abs()
-        sizes.append(pyramid.level_of(area.sqrt()))
-        shown = shown * (1 - share[k] * (1 - mesh_warp.ramp(past, -3 * cell, 0.0)))
-        inside = inside * (1 - share[k] * (1 - mesh_warp.ramp(past, 2 * cell, 5 * cell)))
+        present.append(mesh_warp.ramp(past, -3 * cell, 0.0))
+        bare = _read(source.bare, there, *_face_lattice(source.points))
+        usable.append(mesh_warp.ramp(past, 2 * cell, 5 * cell) * bare)
+    share = share * (torch.stack(usable) + 1e-3)
+    share = share / share.sum(0).clamp(min=1e-9)
+    shown = mesh_warp.ramp(border * grid.step / (MARGIN * face.width), 0.0, 0.3)
+    shown = shown * (share * torch.stack(present)).sum(0)
     kept = _plate_shows(sources, fit / fit.sum(), points, place, affine, grid.size)[0]
-    sound = drawn[0] * outline * inside * (1 - kept)
+    sound = drawn[0] * outline * (share * torch.stack(usable)).sum(0) * (1 - kept)
     channels = [sound, shown]
     for k in range(count):
-        needed = sizes[k][(sound > 0.01) & (share[k] > 0.01)]
+        needed = levels[k][(sound > 0.01) & (share[k] > 0.01)]
         low, high = (float(v) for v in needed.aminmax()) if len(needed) else (0.0, 0.0)
-        channels += [share[k], *leftovers[k], sizes[k].clamp(low, high)]
+        channels += [share[k], *leftovers[k], levels[k].clamp(low, high)]
     used = [k for k in range(count) if float(share[k].amax()) > 1 / 512]
     return Route(torch.stack(channels), affine, used)
+
+
+def _read(lattice: Tensor, places: Tensor, corner: Tensor, step: Tensor) -> Tensor:
+    """(H, W) values of a (1, SIDE, SIDE) lattice at positions in a photograph."""
+    at = (places - corner) / (step * SIDE) * 2 - 1
+    return grid_sample(lattice[None], at[None], padding_mode="border", align_corners=False)[0, 0]
 
 
 def _pose_fit(sources: tuple[WarpSource, ...], points: Points, face: Face) -> Tensor:
@@ -370,14 +404,14 @@ def _plate_shows(
 ) -> Tensor:
     """(1, h, w) where the plate shows through because no bending of the source would give it.
 
-    Inside a mouth or between lids that are open here and closed in the source; over lids that are closed here
-    and open in the source, which would have to be drawn from lashes.
+    Inside a mouth or between lids that are open here and closed in the source; along lips that are closed here
+    and show teeth in the source, and over closed lids, which would have to be drawn from lashes.
     """
     total = place.new_zeros(1, *size)
-    for rim, low, high, least in (
-        (mesh.LIPS_INNER, 0.35, 0.75, 0.03),
-        (mesh.RIGHT_EYE, 0.2, 0.45, 0.06),
-        (mesh.LEFT_EYE, 0.2, 0.45, 0.06),
+    for rim, low, high, least, closed, around in (
+        (mesh.LIPS_INNER, 0.35, 0.75, 0.03, (0.1, 0.35), 0.06),
+        (mesh.RIGHT_EYE, 0.2, 0.45, 0.07, (0.2, 0.5), 0.35),
+        (mesh.LEFT_EYE, 0.2, 0.45, 0.07, (0.2, 0.5), 0.35),
     ):
         here = points[rim, :2]
         area, span = _area(here), (here[len(rim) // 2] - here[0]).norm().clamp(min=1e-6)
@@ -388,14 +422,12 @@ def _plate_shows(
         lack = lack * mesh_warp.ramp(area / span**2, least, 2 * least)
         if float(lack) > 0:
             total = torch.maximum(total, lack * mesh_warp.opening(place[rim, :2], size, 0.015 * CELLS))
-        if rim is mesh.LIPS_INNER:
-            continue
-        shut = 1 - mesh_warp.ramp(area / there.clamp(min=1e-6), 0.2, 0.5)
-        shut = (weight * shut * mesh_warp.ramp(there / span**2, 0.08, 0.16)).sum()
+        shut = 1 - mesh_warp.ramp(area / there.clamp(min=1e-6), *closed)
+        shut = (weight * shut * mesh_warp.ramp(there / span**2, least, 2 * least)).sum()
         if float(shut) > 0:
-            reach = float((place[rim[8], :2] - place[rim[0], :2]).norm())
-            lids = mesh_warp.opening(place[rim, :2], size, 0.25 * reach, grow=0.35 * reach)
-            total = torch.maximum(total, shut * lids)
+            reach = float((place[rim[len(rim) // 2], :2] - place[rim[0], :2]).norm()) * around
+            seam = mesh_warp.opening(place[rim, :2], size, 0.7 * reach, grow=reach)
+            total = torch.maximum(total, shut * seam)
     return total
 
 

@@ -25,7 +25,7 @@ from mien.models import backends
 from mien.models.detector import STRIDES, Cells, Detector, centers, overlap
 from mien.train.facekit import load_kit
 from mien.train.faces import draw
-from mien.train.scenes import FIVE, MOST, NOBODY, Frames, Labels, Picture, Sprites, scene
+from mien.train.scenes import FIVE, MOST, NOBODY, Frames, Labels, Picture, Sprites, scene, stock
 from mien.train.splits import TRAINED_CLIPS
 
 REACH = {8: (0.0, 36.0), 16: (26.0, 80.0), 32: (60.0, 1e9)}
@@ -267,7 +267,7 @@ def train(
     place = torch.device(device)
     sprites = kept_people(out.with_suffix(".people"), facekit, people, seed, place) if facekit else None
     frames = label_clips(clips, teachers, every=3) if clips and teachers else None
-    empty = read_empty()
+    shelf = stock(np.random.default_rng(seed), sprites, frames, read_empty())
     detector = Detector().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {name: value.detach().clone() for name, value in detector.state_dict().items()}
     optimizer = torch.optim.AdamW(detector.parameters(), lr=peak, weight_decay=0.02)
@@ -277,14 +277,17 @@ def train(
     seen = np.zeros(3)
     for step in range(first, steps):
         random = np.random.default_rng((seed, step))
-        batch = batch_of([scene(random, sprites, frames, empty) for _ in range(size)])
+        batch = batch_of([scene(random, shelf) for _ in range(size)])
         batch = Batch(*(part.to(place) for part in batch))
-        parts = losses(detector(batch.pictures), batch, assign(batch))
+        # Half precision in the network only; sums and labels stay whole.
+        with torch.autocast(place.type, torch.bfloat16):
+            cells = detector(batch.pictures)
+        parts = losses(Cells(*(part.float() for part in cells)), batch, assign(batch))
         loss = parts[0] + 2 * parts[1] + parts[2]
         for group in optimizer.param_groups:
             group["lr"] = rate(step, steps, peak)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 5.0)
         optimizer.step()
         # Averaged weights detect better than any single step's; early on the average must forget quickly.

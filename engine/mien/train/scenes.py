@@ -99,32 +99,42 @@ def clutter(random: Generator, size: int = SIZE) -> Picture:
     return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
-def photographed(random: Generator, picture: Picture) -> Picture:
-    """The picture as another camera would have taken it: exposure, color, contrast, softness, noise, JPEG."""
-    scene = picture.astype(np.float32) / 255
+def photographed(random: Generator, picture: Picture, grain: Floats) -> Picture:
+    """The picture as another camera would have taken it: exposure, color, contrast, softness, noise, JPEG.
+
+    ``grain`` is a larger picture of normal noise from which a piece is taken.
+    """
     if random.random() < 0.15:
-        scene = np.repeat(scene.mean(2, keepdims=True), 3, 2)
-    scene = scene ** math.exp(random.normal() * 0.35)
-    scene = scene * np.exp(random.normal(size=3) * 0.12).astype(np.float32)
-    scene = (scene - scene.mean()) * math.exp(random.normal() * 0.25) + scene.mean() + random.normal() * 0.08
+        picture = np.asarray(cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
+    levels = (np.arange(256) / 255)[:, None] ** math.exp(random.normal() * 0.35) * np.exp(random.normal(size=3) * 0.12)
+    middle = float(picture.mean()) / 255
+    levels = (levels - middle) * math.exp(random.normal() * 0.25) + middle + random.normal() * 0.08
     if random.random() < 0.1:
-        scene = scene * random.uniform(0.08, 0.4)
+        levels = levels * random.uniform(0.08, 0.4)
+    table = np.clip(levels * 255, 0, 255).round().astype(np.uint8)
+    result = np.asarray(cv2.LUT(picture, table[:, None]), np.uint8)
     if random.random() < 0.35:
-        scene = cv2.GaussianBlur(scene, (0, 0), random.uniform(0.3, 1.8))
+        result = np.asarray(cv2.GaussianBlur(result, (0, 0), random.uniform(0.3, 1.8)), np.uint8)
     if random.random() < 0.12:
-        length = int(random.integers(3, 10))
-        kernel = np.zeros((length, length), np.float32)
-        kernel[length // 2] = 1 / length
-        turned = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), random.uniform(0, 180), 1)
-        kernel = cv2.warpAffine(kernel, turned, (length, length))
-        scene = cv2.filter2D(scene, -1, kernel / max(float(kernel.sum()), 1e-6))
+        result = np.asarray(cv2.filter2D(result, -1, smear(random)), np.uint8)
     if random.random() < 0.6:
-        scene = scene + random.normal(size=scene.shape).astype(np.float32) * random.uniform(0, 0.05)
-    result = np.clip(scene * 255, 0, 255).astype(np.uint8)
+        x, y = random.integers(0, grain.shape[0] - SIZE, 2)
+        noisy = result + grain[y : y + SIZE, x : x + SIZE] * np.float32(random.uniform(0, 12))
+        result = np.clip(noisy, 0, 255).astype(np.uint8)
     if random.random() < 0.4:
         _, packed = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 95))])
         result = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
     return result
+
+
+def smear(random: Generator) -> Floats:
+    """The kernel of a short straight motion."""
+    length = int(random.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1 / length
+    turned = cv2.getRotationMatrix2D((length / 2 - 0.5, length / 2 - 0.5), random.uniform(0, 180), 1)
+    kernel = np.asarray(cv2.warpAffine(kernel, turned, (length, length)), np.float32)
+    return np.asarray(kernel / max(float(kernel.sum()), 1e-6))
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,23 @@ class Frames:
     labels: list[Labels]
 
 
+@dataclass(frozen=True)
+class Stock:
+    """What scenes are put together from: people, real frames, pictures without faces, clutter, and grain."""
+
+    people: Sprites | None
+    frames: Frames | None
+    empty: list[Picture]
+    clutter: list[Picture]
+    grain: Floats
+
+
+def stock(random: Generator, people: Sprites | None, frames: Frames | None, empty: list[Picture]) -> Stock:
+    """Lay in clutter and grain beside what there is."""
+    grain = random.standard_normal((2 * SIZE, 2 * SIZE, 3), np.float32)
+    return Stock(people, frames, empty, [clutter(random, 256) for _ in range(600)], grain)
+
+
 def face_size(labels: Labels) -> Floats:
     """Root of the area of every box."""
     return np.asarray(np.sqrt(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)))
@@ -160,8 +187,6 @@ def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
     row = int(random.integers(len(frames.pictures)))
     picture, labels = frames.pictures[row], frames.labels[row]
     height, width = picture.shape[:2]
-    if random.random() < 0.5:
-        picture, labels = np.ascontiguousarray(picture[:, ::-1]), labels.mirrored(width)
     if len(labels.boxes) and random.random() < 0.75:
         which = int(random.integers(len(labels.boxes)))
         target = math.exp(random.uniform(math.log(10), math.log(150)))
@@ -181,26 +206,30 @@ def view(random: Generator, picture: Picture, labels: Labels, scale: float, aim:
     matrix = np.column_stack((turn, SIZE / 2 - turn @ aim))
     if scale < 0.7:
         # Areas are averaged before shrinking, as in the looks at whole pictures.
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        index = matrix @ np.diag([picture.shape[1] / small.shape[1], picture.shape[0] / small.shape[0], 1.0])
+        reach = SIZE / scale
+        x0, y0 = np.clip(aim - reach, 0, None).astype(int)
+        part = picture[y0 : int(max(aim[1] + reach, y0 + 8)), x0 : int(max(aim[0] + reach, x0 + 8))]
+        small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        grown = np.diag([part.shape[1] / small.shape[1], part.shape[0] / small.shape[0], 1.0])
+        index = matrix @ (np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]]) @ grown)
     else:
         small, index = picture, matrix
-    border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(random.integers(2))]
+    border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(random.random() < 0.2)]
     cut = cv2.warpAffine(small, index, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(cut, np.uint8), labels.moved(matrix)
 
 
-def pasted(random: Generator, picture: Picture, labels: Labels, sprites: Sprites, count: int) -> tuple[Picture, Labels]:
+def pasted(random: Generator, picture: Picture, labels: Labels, people: Sprites, count: int) -> tuple[Picture, Labels]:
     """``count`` people pasted over a picture, now and then with something held in front."""
-    scene = picture.astype(np.float32)
+    scene = picture.copy()
     for _ in range(count):
-        row = int(random.integers(len(sprites.pictures)))
-        sprite, face = sprites.pictures[row], sprites.labels(row)
+        row = int(random.integers(len(people.pictures)))
+        sprite, face = people.pictures[row], people.labels(row)
         if random.random() < 0.25:
-            sprite = spectacled(random, sprite, sprites.points[row])
+            sprite = spectacled(random, sprite, people.points[row])
         side = sprite.shape[0]
         if random.random() < 0.5:
-            sprite, face = np.ascontiguousarray(sprite[:, ::-1]), face.mirrored(side)
+            sprite, face = np.asarray(cv2.flip(sprite, 1), np.uint8), face.mirrored(side)
         most = 175 if count == 1 else 90
         scale = math.exp(random.uniform(math.log(9), math.log(most))) / face_size(face)[0]
         angle = math.radians(random.normal() * 14)
@@ -210,15 +239,30 @@ def pasted(random: Generator, picture: Picture, labels: Labels, sprites: Sprites
         moved = face.moved(matrix)
         if len(labels.boxes) and float(overlapping(moved.boxes, labels.boxes).max()) > 0.25:
             continue
-        shrink = 2 ** max(0, math.floor(-math.log2(scale)))
-        small = cv2.resize(sprite, (side // shrink, side // shrink), interpolation=cv2.INTER_AREA)
-        index = matrix @ np.diag([shrink, shrink, 1.0])
-        layer = cv2.warpAffine(small.astype(np.float32), index, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-        scene = scene + (layer[..., :3] - scene) * (layer[..., 3:] / 255)
+        paste(scene, sprite, matrix)
         if random.random() < 0.25:
-            scene, moved = held_in_front(random, scene, moved)
+            moved = held_in_front(random, scene, moved)
         labels = together([labels, moved])
-    return np.clip(scene, 0, 255).astype(np.uint8), labels
+    return scene, labels
+
+
+def paste(scene: Picture, sprite: Picture, matrix: Floats) -> None:
+    """Lay a sprite (S, S, 4) over a scene, in place, where ``matrix`` (2, 3) carries it."""
+    side = sprite.shape[0]
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) @ matrix[:, :2].T + matrix[:, 2]
+    x0, y0 = np.clip(np.floor(corners.min(0)), 0, SIZE).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(0)), 0, SIZE).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return
+    scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    shrink = 2 ** max(0, math.floor(-math.log2(scale)))
+    small = sprite
+    if shrink > 1:
+        small = np.asarray(cv2.resize(sprite, (side // shrink, side // shrink), interpolation=cv2.INTER_AREA), np.uint8)
+    index = matrix @ np.diag([shrink, shrink, 1.0]) - np.array([[0, 0, x0], [0, 0, y0]])
+    layer = cv2.warpAffine(small, index, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR).astype(np.float32)
+    under = scene[y0:y1, x0:x1]
+    under[:] = under + (layer[..., :3] - under) * (layer[..., 3:] / np.float32(255))
 
 
 def spectacled(random: Generator, sprite: Picture, points: Floats) -> Picture:
@@ -255,49 +299,48 @@ def overlapping(one: Floats, other: Floats) -> Floats:
     return np.asarray(np.prod(np.clip(sides, 0, None), 2) / area)
 
 
-def held_in_front(random: Generator, scene: Floats, face: Labels) -> tuple[Floats, Labels]:
-    """An arm, a hand-sized blob or a board over part of one face; a face mostly covered is not learned from."""
+def held_in_front(random: Generator, scene: Picture, face: Labels) -> Labels:
+    """An arm or a board drawn into the scene over part of one face; a face mostly covered is not learned from."""
     size = face_size(face)[0]
     middle = face.boxes[0].reshape(2, 2).mean(0)
     tone = np.array([200, 150, 120]) * random.uniform(0.3, 1.2)
-    color = (tone if random.random() < 0.5 else random.uniform(0, 255, 3)).tolist()
-    cover = np.zeros(scene.shape[:2], np.float32)
+    color = tone if random.random() < 0.5 else random.uniform(0, 255, 3)
+    cover = np.zeros(scene.shape[:2], np.uint8)
     start = middle + random.normal(size=2) * size * 0.35
     if random.random() < 0.6:
         end = start + random.normal(size=2) * size * 2
         thick = max(1, int(size * random.uniform(0.1, 0.4)))
-        cv2.line(cover, start.astype(int).tolist(), end.astype(int).tolist(), 1.0, thick, cv2.LINE_AA)
+        cv2.line(cover, start.astype(int).tolist(), end.astype(int).tolist(), 255, thick, cv2.LINE_AA)
     else:
         extent = size * random.uniform(0.1, 0.45, 2)
         box = cv2.boxPoints((start.tolist(), (extent * 2).tolist(), random.uniform(0, 180)))
-        cv2.fillPoly(cover, [box.astype(np.int32)], 1.0, cv2.LINE_AA)
-    texture = np.array(color) + cv2.GaussianBlur(random.normal(size=scene.shape), (0, 0), 3) * 60
+        cv2.fillPoly(cover, [box.astype(np.int32)], 255, cv2.LINE_AA)
+    blotches = np.clip(color + random.normal(size=(24, 24, 3)) * 15, 0, 255).astype(np.uint8)
+    texture = cv2.resize(blotches, scene.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     x0, y0, x1, y1 = np.clip(face.boxes[0], 0, SIZE).astype(int)
-    hidden = float(cover[y0:y1, x0:x1].mean()) if x1 > x0 and y1 > y0 else 1.0
-    scene = scene + (texture - scene) * cover[..., None]
-    return scene, Labels(face.boxes, face.five, face.learn & (hidden < 0.5))
+    hidden = float(cover[y0:y1, x0:x1].mean()) / 255 if x1 > x0 and y1 > y0 else 1.0
+    np.copyto(scene, texture, where=(cover > 127)[..., None])
+    return Labels(face.boxes, face.five, face.learn & (hidden < 0.5))
 
 
-def scene(
-    random: Generator, sprites: Sprites | None, frames: Frames | None, empty: list[Picture]
-) -> tuple[Picture, Labels]:
+def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
     """One training picture: a real frame, an empty photograph or clutter, people pasted on it, and a camera."""
     draw = random.random()
-    if frames is not None and draw < 0.4:
-        picture, labels = framed(random, frames)
+    if shelf.frames is not None and draw < 0.4:
+        picture, labels = framed(random, shelf.frames)
         count = int(random.random() < 0.25)
     else:
-        labels = NOBODY
-        if empty and draw < 0.6:
-            photograph = empty[int(random.integers(len(empty)))]
-            aim = random.uniform(0, 1, 2) * photograph.shape[1::-1]
-            picture, _ = view(random, photograph, NOBODY, math.exp(random.uniform(-1, 0.7)), aim)
-        else:
-            picture = clutter(random)
+        pictures = shelf.empty if shelf.empty and draw < 0.6 else shelf.clutter
+        behind = pictures[int(random.integers(len(pictures)))]
+        aim = random.uniform(0.2, 0.8, 2) * behind.shape[1::-1]
+        picture, labels = view(random, behind, NOBODY, math.exp(random.uniform(-0.6, 0.7)), aim)
+        picture = np.ascontiguousarray(picture[..., random.permutation(3)])
         count = int(random.choice((0, 1, 2, 4, MOST), p=(0.12, 0.43, 0.2, 0.15, 0.1)))
-    if sprites is not None and count:
-        picture, labels = pasted(random, picture, labels, sprites, count)
-    return photographed(random, picture), in_frame(labels)
+    if random.random() < 0.5:
+        picture, labels = np.asarray(cv2.flip(picture, 1), np.uint8), labels.mirrored(SIZE)
+    if shelf.people is not None and count:
+        picture, labels = pasted(random, picture, labels, shelf.people, count)
+    return photographed(random, picture, shelf.grain), in_frame(labels)
 
 
 def in_frame(labels: Labels) -> Labels:
