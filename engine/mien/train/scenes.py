@@ -110,7 +110,7 @@ def photographed(random: Generator, picture: Picture, grain: Floats) -> Picture:
     middle = float(picture.mean()) / 255
     levels = (levels - middle) * math.exp(random.normal() * 0.25) + middle + random.normal() * 0.08
     if random.random() < 0.1:
-        levels = levels * random.uniform(0.08, 0.4)
+        levels = levels * random.uniform(0.2, 0.5)
     table = np.clip(levels * 255, 0, 255).round().astype(np.uint8)
     result = np.asarray(cv2.LUT(picture, table[:, None]), np.uint8)
     if random.random() < 0.35:
@@ -239,21 +239,32 @@ def pasted(random: Generator, picture: Picture, labels: Labels, people: Sprites,
         moved = face.moved(matrix)
         if len(labels.boxes) and float(overlapping(moved.boxes, labels.boxes).max()) > 0.25:
             continue
-        paste(scene, sprite, matrix)
+        labels = uncovered(labels, paste(scene, sprite, matrix))
         if random.random() < 0.25:
             moved = held_in_front(random, scene, moved)
         labels = together([labels, moved])
     return scene, labels
 
 
-def paste(scene: Picture, sprite: Picture, matrix: Floats) -> None:
-    """Lay a sprite (S, S, 4) over a scene, in place, where ``matrix`` (2, 3) carries it."""
+def uncovered(labels: Labels, cover: Picture) -> Labels:
+    """The labels, without learning from faces half of which lies under ``cover``, 255 where it hides all."""
+    learn = labels.learn.copy()
+    for row, box in enumerate(np.clip(labels.boxes, 0, SIZE).astype(int)):
+        x0, y0, x1, y1 = box
+        if x1 > x0 and y1 > y0:
+            learn[row] &= bool(cover[y0:y1, x0:x1].mean() < 128)
+    return Labels(labels.boxes, labels.five, learn)
+
+
+def paste(scene: Picture, sprite: Picture, matrix: Floats) -> Picture:
+    """Lay a sprite (S, S, 4) over a scene, in place, where ``matrix`` (2, 3) carries it; answers what it covers."""
+    cover = np.zeros(scene.shape[:2], np.uint8)
     side = sprite.shape[0]
     corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) @ matrix[:, :2].T + matrix[:, 2]
     x0, y0 = np.clip(np.floor(corners.min(0)), 0, SIZE).astype(int)
     x1, y1 = np.clip(np.ceil(corners.max(0)), 0, SIZE).astype(int)
     if x1 <= x0 or y1 <= y0:
-        return
+        return cover
     scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     shrink = 2 ** max(0, math.floor(-math.log2(scale)))
     small = sprite
@@ -263,6 +274,8 @@ def paste(scene: Picture, sprite: Picture, matrix: Floats) -> None:
     layer = cv2.warpAffine(small, index, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR).astype(np.float32)
     under = scene[y0:y1, x0:x1]
     under[:] = under + (layer[..., :3] - under) * (layer[..., 3:] / np.float32(255))
+    cover[y0:y1, x0:x1] = layer[..., 3]
+    return cover
 
 
 def spectacled(random: Generator, sprite: Picture, points: Floats) -> Picture:
@@ -317,10 +330,8 @@ def held_in_front(random: Generator, scene: Picture, face: Labels) -> Labels:
         cv2.fillPoly(cover, [box.astype(np.int32)], 255, cv2.LINE_AA)
     blotches = np.clip(color + random.normal(size=(24, 24, 3)) * 15, 0, 255).astype(np.uint8)
     texture = cv2.resize(blotches, scene.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    x0, y0, x1, y1 = np.clip(face.boxes[0], 0, SIZE).astype(int)
-    hidden = float(cover[y0:y1, x0:x1].mean()) / 255 if x1 > x0 and y1 > y0 else 1.0
     np.copyto(scene, texture, where=(cover > 127)[..., None])
-    return Labels(face.boxes, face.five, face.learn & (hidden < 0.5))
+    return uncovered(face, cover)
 
 
 def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
