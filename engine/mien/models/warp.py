@@ -309,8 +309,11 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
         target[_EYES] = _eye_targets(points, source.points, matrix)
         leftover.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
         affine.append(matrix)
-        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.5, 0.85))
-    knowledge = mesh_warp.spread(mesh_warp.spread(torch.stack(known, 1), skin), skin).T
+        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
+    sharp = torch.stack(known, 1)
+    knowledge = mesh_warp.spread(mesh_warp.spread(sharp, skin), skin).T
+    # Just past the outline lies what was behind the performer.
+    knowledge[:, oval] = torch.minimum(knowledge[:, oval], sharp.T[:, oval])
     fit = _pose_fit(sources, points, face)
     share = fit[:, None] * (knowledge + 1e-4)
     share = share / share.sum(0)
