@@ -253,7 +253,9 @@ def train(
     teachers: Annotated[Path | None, typer.Option(help="Folder of YuNet and FaceMesh, which label them.")] = None,
     people: Annotated[int, typer.Option(help="How many people to draw.")] = 4000,
     steps: Annotated[int, typer.Option(help="Steps in all; the learning rate falls over them.")] = 10000,
+    until: Annotated[int | None, typer.Option(help="Stop at this step already, to go on another time.")] = None,
     size: Annotated[int, typer.Option(help="Pictures in a step.")] = 32,
+    clutter: Annotated[int, typer.Option(help="How many backgrounds to make up.")] = 600,
     peak: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     every: Annotated[int, typer.Option(help="Steps between saves.")] = 200,
@@ -267,7 +269,7 @@ def train(
     place = torch.device(device)
     sprites = kept_people(out.with_suffix(".people"), facekit, people, seed, place) if facekit else None
     frames = label_clips(clips, teachers, every=3) if clips and teachers else None
-    shelf = stock(np.random.default_rng(seed), sprites, frames, read_empty())
+    shelf = stock(np.random.default_rng(seed), sprites, frames, read_empty(), clutter)
     detector = Detector().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {name: value.detach().clone() for name, value in detector.state_dict().items()}
     optimizer = torch.optim.AdamW(detector.parameters(), lr=peak, weight_decay=0.02)
@@ -275,7 +277,8 @@ def train(
     first = load_state(state, detector, average, optimizer) if state.exists() else 0
     begun = time.monotonic()
     seen = np.zeros(3)
-    for step in range(first, steps):
+    last = steps if until is None else min(until, steps)
+    for step in range(first, last):
         random = np.random.default_rng((seed, step))
         batch = batch_of([scene(random, shelf) for _ in range(size)])
         batch = Batch(*(part.to(place) for part in batch))
@@ -295,7 +298,7 @@ def train(
         for name, value in detector.state_dict().items():
             average[name] = torch.lerp(value, average[name], keep) if value.is_floating_point() else value.clone()
         seen += [float(part.detach()) for part in parts]
-        if (step + 1) % every == 0 or step + 1 == steps:
+        if (step + 1) % every == 0 or step + 1 == last:
             save_state(state, detector, average, optimizer, step + 1)
             save_weights(out, average)
             pace = (step + 1 - first) / (time.monotonic() - begun)

@@ -171,10 +171,12 @@ class Stock:
     grain: Floats
 
 
-def stock(random: Generator, people: Sprites | None, frames: Frames | None, empty: list[Picture]) -> Stock:
-    """Lay in clutter and grain beside what there is."""
+def stock(
+    random: Generator, people: Sprites | None, frames: Frames | None, empty: list[Picture], made_up: int
+) -> Stock:
+    """Lay in ``made_up`` pictures of clutter, and grain, beside what there is."""
     grain = random.standard_normal((2 * SIZE, 2 * SIZE, 3), np.float32)
-    return Stock(people, frames, empty, [clutter(random, 256) for _ in range(600)], grain)
+    return Stock(people, frames, empty, [clutter(random, 256) for _ in range(made_up)], grain)
 
 
 def face_size(labels: Labels) -> Floats:
