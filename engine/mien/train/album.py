@@ -41,7 +41,7 @@ class Album(NamedTuple):
 
     Attributes:
         pictures: (N, SIDE, SIDE, 3) RGB bytes.
-        points: (N, 468, 3) in crop pixels; z NaN where unknown.
+        points: (N, 468, 3) in crop pixels; z NaN where unknown, all NaN where there is no face.
         visibility: (N, 468) 0, 1 or UNKNOWN.
         matte: (N, MATTE_SIDE, MATTE_SIDE) bytes; all UNKNOWN in a row whose ``matte_known`` is 0.
         matte_known: (N,) 0 or 1.
@@ -253,6 +253,46 @@ def draw_command(
         parts = [dressed(draw(kit, 32, generator, SIDE), random) for _ in range(per_shard // 32)]
         save_album(Album(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))), path)
         typer.echo(path.name)
+
+
+@app.command("empty")
+def empty_command(
+    output: Annotated[Path, typer.Option("-o", help="Folder for the shard.")],
+    clips: Annotated[Path | None, typer.Option(help="Folder with the clips that may be learned from.")] = None,
+    teachers: Annotated[Path | None, typer.Option(help="Folder with YuNet and FaceMesh, to keep off faces.")] = None,
+    count: Annotated[int, typer.Option(help="How many crops.")] = 1500,
+) -> None:
+    """Cut crops without a face from permitted pictures, so that the network learns what none looks like."""
+    from mien.models import backends
+    from mien.train.detector import read_empty
+
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    places: list[tuple[Picture, NDArray[Any]]] = [(picture, np.zeros((0, 4))) for picture in read_empty()]
+    if clips is not None and teachers is not None:
+        finder = backends.open("onnx", teachers)
+        for name in TRAINED_CLIPS:
+            for frame in clip_frames(next(iter(sorted(clips.glob(f"{name}.*")))), 40):
+                places.append((frame, finder.detect(frame, 20.0).boxes.numpy()))
+    crops: list[Picture] = []
+    while len(crops) < count:
+        picture, boxes = places[random.integers(len(places))]
+        height, width = picture.shape[:2]
+        side = float(np.exp(random.uniform(np.log(40), np.log(0.9 * min(height, width)))))
+        center = random.uniform(side / 3, np.array([width, height]) - side / 3)
+        near = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - center) < side / 2 + (boxes[:, 2:] - boxes[:, :2]) * 0.2
+        if near.all(1).any():
+            continue
+        crop = torch.tensor([*center, side, random.normal() * 0.3])
+        crops.append(cut_crop(picture, crop_matrices(crop[None].double(), SIDE)[0].numpy(), side, SIDE))
+    album = Album(
+        np.stack(crops),
+        np.full((count, mesh.POINTS, 3), np.nan, np.float32),
+        np.full((count, mesh.POINTS), UNKNOWN, np.uint8),
+        np.zeros((count, MATTE_SIDE, MATTE_SIDE), np.uint8),
+        np.ones(count, np.uint8),
+    )
+    save_album(album, output / "empty-0.safetensors")
 
 
 @app.command("film")

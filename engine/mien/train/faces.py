@@ -159,6 +159,11 @@ def _expressions(names: list[str], batch: int, generator: Generator) -> Tensor:
     wink = _chance(batch, 0.03, generator)
     weights[:, index["eyeBlink_L"]] = blink
     weights[:, index["eyeBlink_R"]] = torch.where(wink, 1 - blink, blink)
+    smiles = torch.where(_chance(batch, 0.2, generator), _uniform(batch, 0.2, 1.0, generator), 0.0)
+    for name, share in (("mouthSmile", 1.0), ("cheekSquint", 0.7), ("mouthUpperUp", 0.5), ("mouthLowerDown", 0.4)):
+        part = smiles * share * _uniform(batch, 0.3, 1.0, generator) if share < 1 else smiles
+        for side in "LR":
+            weights[:, index[f"{name}_{side}"]] = weights[:, index[f"{name}_{side}"]].maximum(part)
     wide = 1 - blink
     for name in ("eyeWide_L", "eyeWide_R", "eyeSquint_L", "eyeSquint_R"):
         weights[:, index[name]] *= wide
@@ -204,11 +209,14 @@ def _dress(kit: Kit, vertices: Tensor, looks: _Looks, generator: Generator) -> T
     pushed[..., 2] += front * looks.visor.to(vertices)[:, None]
     curtain = kit.part == HAIR
     lengths = _uniform(batch, 0.45, 1.1, generator).to(vertices)[:, None]
-    widths = _uniform(batch, 0.8, 1.12, generator).to(vertices)[:, None]
+    widths = _uniform(batch, 0.78, 1.12, generator).to(vertices)[:, None]
+    # From hanging behind the ears to falling over the cheeks.
+    forward = _uniform(batch, -1.0, 6.0, generator).to(vertices)[:, None]
     shown = looks.long_hair.to(vertices.device)[:, None, None]
     shell = vertices[:, curtain].clone()
     shell[..., 1] = 10 + (shell[..., 1] - 10) * lengths
     shell[..., 0] = shell[..., 0] * widths + wave[:, curtain] * 0.8
+    shell[..., 2] += forward * (shell[..., 0].abs() / 7).clamp(0, 1)
     pushed[:, curtain] = torch.where(shown, shell, torch.tensor(0.0).to(vertices))
     return pushed
 

@@ -24,8 +24,10 @@ from mien.train.album import SIDE, UNKNOWN, Album, load_album
 
 FILMED = 0.14
 """Share of real crops in a batch, where there are any."""
-ABSENT = 0.1
-"""Share of crops that show no face, or only a corner of one."""
+ABSENT = 0.08
+"""Share of crops that show only a corner of a face."""
+EMPTY = 0.06
+"""Share of crops that show anything but a face, where there are any."""
 
 
 class Batch(NamedTuple):
@@ -73,18 +75,22 @@ def joined(albums: list[Album]) -> Album:
 
 
 def batch_of(album: Album, absent: int, generator: Generator) -> Batch:
-    """Turn, shift, scale, mirror, color, blur and soil stored crops; the last ``absent`` lose their face."""
+    """Turn, shift, scale, mirror, color, blur and soil stored crops; the last ``absent`` lose their face.
+
+    Rows without points never had one.
+    """
     count = len(album.pictures)
     pictures = torch.from_numpy(album.pictures).permute(0, 3, 1, 2).float() / 255
     points = torch.from_numpy(album.points)
     visibility = torch.from_numpy(album.visibility).float()
     visibility[visibility == UNKNOWN] = torch.nan
     matte = torch.from_numpy(album.matte)[:, None].float() / 255
-    there = torch.ones(count)
-    there[count - absent :] = 0
-
-    angle, scale, shift = views(points, there, generator)
+    empty = torch.isnan(points[:, 0, 0])
+    points[empty] = 0
+    lost = torch.arange(count) >= count - absent
+    angle, scale, shift = views(points, lost & ~empty, generator)
     crops, points, matte = look(pictures, points, matte, angle, scale, shift)
+    there = (~lost & ~empty).float()
     matte[torch.from_numpy(album.matte_known) == 0] = torch.nan
     flip = torch.rand(count, generator=generator) < 0.5
     crops[flip], matte[flip] = crops[flip].flip(-1), matte[flip].flip(-1)
@@ -93,8 +99,8 @@ def batch_of(album: Album, absent: int, generator: Generator) -> Batch:
     return Batch(soil(color(crops, generator), generator), points, visibility, matte, there)
 
 
-def views(points: Tensor, there: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Angle (B,), scale (B,) and shift (B, 2) in stored pixels: as a tracker's crops err, far worse without a face."""
+def views(points: Tensor, lost: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Angle (B,), scale (B,) and shift (B, 2) in stored pixels: as a tracker's crops err, or quite off."""
     count = len(points)
 
     def normal(*shape: int) -> Tensor:
@@ -109,26 +115,35 @@ def views(points: Tensor, there: Tensor, generator: Generator) -> tuple[Tensor, 
     heading = uniform() * 2 * math.pi
     off = torch.stack((heading.cos(), heading.sin()), 1) * (0.55 + 0.5 * uniform(1)) * SIZE
     small = uniform() < 0.5
-    scale = torch.where(there > 0, scale, torch.where(small, 0.2 + 0.3 * uniform(), scale))
+    scale = torch.where(lost & small, 0.2 + 0.3 * uniform(), scale)
     # What a small view takes for a face must not be one, so it stays near the border.
     off = torch.where(small[:, None], functional.normalize(off, dim=1) * 0.55 * SIZE, off)
-    return angle, scale, torch.where(there[:, None] > 0, shift, off)
+    return angle, scale, torch.where(lost[:, None], off, shift)
+
+
+def place(points: Tensor, angle: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Points (B, 468, 3) of stored crops in sides of the cut crop, from its center."""
+    back = turns(-angle) / scale[:, None, None]
+    flat = (points[..., :2] - SIDE / 2 - shift[:, None]) @ back.transpose(1, 2) / SIZE
+    return torch.cat((flat, points[..., 2:] / scale[:, None, None] / SIZE), -1)
+
+
+def turns(angle: Tensor) -> Tensor:
+    """Matrices (B, 2, 2) that turn from +x toward +y."""
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    return torch.stack((torch.stack((cosine, -sine), -1), torch.stack((sine, cosine), -1)), -2)
 
 
 def look(
     pictures: Tensor, points: Tensor, matte: Tensor, angle: Tensor, scale: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut crops out of stored ones; points come back in sides of the crop from its center."""
-    cosine, sine = torch.cos(angle), torch.sin(angle)
-    turn = torch.stack((torch.stack((cosine, -sine), -1), torch.stack((sine, cosine), -1)), -2)
-    inverse = turn.transpose(1, 2) / scale[:, None, None]
-    flat = (points[..., :2] - SIDE / 2 - shift[:, None]) @ inverse.transpose(1, 2) / SIZE
-    depth = points[..., 2:] / scale[:, None, None] / SIZE
-    affine = torch.cat((turn * (scale[:, None, None] * SIZE / SIDE), shift[:, :, None] / (SIDE / 2)), -1)
+    """Cut crops out of stored ones, labels along."""
+    affine = torch.cat((turns(angle) * (scale[:, None, None] * SIZE / SIDE), shift[:, :, None] / (SIDE / 2)), -1)
     grid = functional.affine_grid(affine, [len(pictures), 1, SIZE, SIZE], False)
     small = functional.affine_grid(affine, [len(pictures), 1, SIZE // 4, SIZE // 4], False)
     crops = functional.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
-    return crops, torch.cat((flat, depth), -1), functional.grid_sample(matte, small, align_corners=False)
+    outline = functional.grid_sample(matte, small, align_corners=False)
+    return crops, place(points, angle, scale, shift), outline
 
 
 def color(crops: Tensor, generator: Generator) -> Tensor:
@@ -219,10 +234,11 @@ def loss_of(answers: Answers, batch: Batch, weight: Tensor) -> tuple[Tensor, Ten
     return loss, error.mean()
 
 
-def start(network: Landmarks, albums: list[Album], generator: Generator, random: np.random.Generator) -> None:
+def start(network: Landmarks, albums: list[Album], generator: Generator) -> None:
     """Begin from the mean face and the main ways in which labels vary, so that training need not find them."""
-    labels = torch.cat([batch_of(pick(albums, 500, random), 0, generator).points for _ in range(8)])
-    labels = labels[~torch.isnan(labels).any(-1).any(-1)].flatten(1)
+    points = torch.from_numpy(np.concatenate([album.points for album in albums]))[:6000]
+    views_of = views(points, torch.zeros(len(points), dtype=torch.bool), generator)
+    labels = place(points, *views_of).flatten(1)
     mean = labels.mean(0)
     _, size, basis = torch.linalg.svd(labels - mean, full_matrices=False)
     with torch.no_grad():
@@ -235,8 +251,13 @@ def open_albums(folder: Path, known: dict[str, Album], most: int) -> dict[str, A
     """Shards in the folder, those already open kept."""
     names = sorted(path.name for path in folder.glob("*.safetensors"))
     drawn = [name for name in names if name.startswith("drawn-")][:most]
-    filmed = [name for name in names if name.startswith("filmed-")]
-    return {name: known.get(name) or load_album(folder / name) for name in drawn + filmed}
+    others = [name for name in names if not name.startswith("drawn-")]
+    return {name: known.get(name) or load_album(folder / name) for name in drawn + others}
+
+
+def albums_of(kind: str, albums: dict[str, Album]) -> list[Album]:
+    """Those that are ``drawn``, ``filmed`` or ``empty``."""
+    return [album for name, album in albums.items() if name.startswith(f"{kind}-")]
 
 
 def save_weights(state: dict[str, Tensor], path: Path) -> None:
@@ -296,12 +317,14 @@ def main(
     network = Landmarks()
     albums = open_albums(album, {}, most)
     generator, random = Generator().manual_seed(seed), np.random.default_rng(seed)
-    start(network, [a for name, a in albums.items() if name.startswith("drawn-")], generator, random)
+    drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
+    state = output.with_suffix(".state")
+    if not state.exists():
+        start(network, drawn, generator)
     network.to(place)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = output.with_suffix(".state")
     step = load_state(state, network, average, optimizer) if state.exists() else 0
     generator.manual_seed(seed + step)
     random = np.random.default_rng((seed, step))
@@ -311,21 +334,22 @@ def main(
     while step < steps:
         if step % save_every == 0:
             albums = open_albums(album, albums, most)
-            drawn = [a for name, a in albums.items() if name.startswith("drawn-")]
-            filmed = [a for name, a in albums.items() if name.startswith("filmed-")]
+            drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 300) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
         real = round(FILMED * size) if filmed else 0
-        parts = [pick(drawn, size - real, random)] + ([pick(filmed, real, random)] if real else [])
+        nothing = round(EMPTY * size) if empty else 0
+        parts = [pick(drawn, size - real - nothing, random)] + ([pick(filmed, real, random)] if real else [])
         # Absent faces are the last of a batch: mostly drawn ones, sometimes filmed.
         random.shuffle(parts)
+        parts = ([pick(empty, nothing, random)] if nothing else []) + parts
         batch = batch_of(joined(parts), round(ABSENT * size), generator)
         batch = Batch(*(value.to(place) for value in batch))
         with torch.autocast(place.type, dtype=torch.bfloat16):
             answers = network.answers(batch.crops.contiguous(memory_format=torch.channels_last))
         loss, error = loss_of(answers, batch, weight)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         step += 1
