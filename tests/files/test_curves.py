@@ -32,8 +32,15 @@ def test_samples_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '{"mien_curves": 2, "type": "Grade", "frames": {}}', '{"mien_curves": 1, "type": "os", "frames": {"1": {}}}',
-     '{"mien_curves": 1, "type": "Grade", "frames": {"1": {"key": "", "value": {"matrix": 3}}}}', "[" * 100_000],
+    [
+        "",
+        "[]",
+        "{",
+        '{"mien_curves": 2, "type": "Grade", "frames": {}}',
+        '{"mien_curves": 1, "type": "os", "frames": {"1": {}}}',
+        '{"mien_curves": 1, "type": "Grade", "frames": {"1": {"key": "", "value": {"matrix": 3}}}}',
+        "[" * 100_000,
+    ],
 )
 def test_damage_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.json"
