@@ -19,6 +19,7 @@ from mien.files.shot import (
     read_header,
     read_native,
     read_region,
+    region_of,
 )
 from mien.files.timecode import frames_of, packed, shifted, timecode_of
 from mien.types import MienError
@@ -165,6 +166,27 @@ def test_gray_and_luminance_chroma(tmp_path: Path) -> None:
     coded = np.stack([luminance, color[..., 0] / luminance - 1, color[..., 2] / luminance - 1], -1)
     shot = open_shot(save(tmp_path / "c.exr", coded, "float", names=("Y", "RY", "BY")))
     assert np.abs(read_region(shot, 1, shot.display) - color).max() < 2e-3
+
+
+REAL = (
+    "openexr/TestImages/AllHalfValues.exr",
+    "openexr/TestImages/WideFloatRange.exr",
+    "openexr/Beachball/multipart.0001.exr",
+    "openexr/MultiView/Fog.exr",
+    "openexr/DisplayWindow/t08.exr",
+    "openexr/DisplayWindow/t12.exr",
+    "derived/prores4444_alpha_pcm.mov",
+    "scikit-image/astronaut.png",
+)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_region_of_a_whole_frame_is_what_would_be_read(shared: Path, name: str) -> None:
+    shot = open_shot(shared / "media" / name)
+    native = read_native(shot, shot.first)
+    for region in (shot.display, Region(-20, -30, 300, 250), Region(40, 31, 60, 70), Region(5000, 0, 3, 3)):
+        read, cut = read_region(shot, shot.first, region), region_of(native, region)
+        assert read.dtype == cut.dtype and np.array_equal(read, cut, equal_nan=True)
 
 
 def test_layers_are_chosen_by_name(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Shots: the frames of a plate, whatever they lie in.
 
 Public: ``Shot``, ``Native``, ``open_shot``, ``read_header``, ``read_region``, ``read_channels``, ``read_native``,
-``analysis_picture``, ``frame_timecode``.
+``region_of``, ``analysis_picture``, ``frame_timecode``.
 
 A path names a sequence (``plate.####.exr``, ``plate.%04d.exr``, ``plate.@@@@.exr``, or a folder that holds
 one), a single picture, or a movie. Regions are plate pixels from the top-left pixel of the display window.
@@ -354,7 +354,27 @@ def read_region(shot: Shot, frame: int, region: Region) -> NDArray[np.float32]:
         return shot.movie.picture(frame - shot.movie_first, Region(*region))
     path, headers, chosen = _headers(shot, frame)
     header = headers[chosen.part]
-    pixels = read_pixels(path, header, chosen.part, chosen.channels, Region(*region))
+    return _as_rgb(read_pixels(path, header, chosen.part, chosen.channels, Region(*region)), header, chosen)
+
+
+def region_of(native: Native, region: Region) -> NDArray[np.float32]:
+    """What ``read_region`` would read, from a whole frame that has been read already."""
+    header = native.headers[native.chosen.part]
+    columns = [header.channels.index(name) for name in native.chosen.channels]
+    region = Region(*region)
+    pixels = np.zeros((region.height, region.width, len(columns)), np.float32)
+    inside = region.overlap(header.data)
+    stored = native.pixels[native.chosen.part][inside.within(header.data)]
+    scale = np.float64(2**32 - 1) if stored.dtype == np.uint32 else None
+    for out, column in enumerate(columns):
+        values = stored[..., column] if scale is None else stored[..., column] / scale
+        # Signaling NaN is quieted on the way, which numpy would warn of.
+        with np.errstate(invalid="ignore"):
+            pixels[(*inside.within(region), out)] = values
+    return _as_rgb(pixels, header, native.chosen)
+
+
+def _as_rgb(pixels: NDArray[np.float32], header: Header, chosen: Chosen) -> NDArray[np.float32]:
     if len(chosen.channels) == 1:
         return np.repeat(pixels, 3, axis=2)
     if chosen.channels[1].rpartition(".")[2].lower() == "ry":
