@@ -1,7 +1,6 @@
 """What is worth knowing of a track: for people as text with small plots, for programs as plain data."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mien import mesh
 from mien.files.tracks import TrackedPlate, TrackFile
+from mien.progress import ranges
 from mien.tracking import face_widths, lost
 from mien.types import FaceTrack
 
@@ -236,9 +236,10 @@ def _shown_person(facts: PersonFacts, columns: int) -> RenderableType:
     if told["seen"]:
         parts.append(_plots(facts, told, min(max(columns - 36, NARROWEST), WIDEST)))
     if facts.lost:
-        parts.append(Text(f"lost in {_ranges(facts.lost)}", style="red"))
+        gone = [frame for first, last in facts.lost for frame in range(first, last + 1)]
+        parts.append(Text(f"lost in {ranges(gone)}", style="red"))
     if facts.keyed:
-        parts.append(Text(f"placed by hand on {_ranges([(frame, frame) for frame in facts.keyed])}"))
+        parts.append(Text(f"placed by hand on {ranges(facts.keyed)}"))
     return Group(*parts)
 
 
@@ -272,8 +273,3 @@ def _span(ends: dict[str, float] | None, unit: str) -> str:
 
 def _pixels(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f} px"
-
-
-def _ranges(ends: Sequence[tuple[int, int]], most: int = 12) -> str:
-    words = [str(first) if first == last else f"{first}-{last}" for first, last in ends[:most]]
-    return ", ".join(words) + (f" and {len(ends) - most} more" if len(ends) > most else "")
