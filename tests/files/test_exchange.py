@@ -5,6 +5,7 @@ import io
 import json
 import math
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -660,3 +661,21 @@ def through(picture: np.ndarray[Any, Any], coordinates: np.ndarray[Any, Any]) ->
     x = (coordinates[..., 0] * width - 0.5).astype(np.float32)
     y = ((1 - coordinates[..., 1]) * height - 0.5).astype(np.float32)
     return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "tracks.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("example", re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
+def test_the_examples_of_the_page_are_read(tmp_path: Path, example: str) -> None:
+    (tmp_path / "points.json").write_text(example)
+    placed = points.read_points(tmp_path / "points.json", HEIGHT)
+    eyes = placed.positions[:2]
+    assert placed.indices[:2] == {"five": (0, 1), "mesh": (33, 263)}[placed.scheme]
+    assert torch.allclose(eyes, torch.tensor([[912.5, 430.0], [1010.0, 428.5]]), atol=1)
+
+
+def test_the_page_names_what_is_there() -> None:
+    assert all(f"`{column}`" in PAGE for column in table.COLUMNS)
+    assert all(f"`{name}`" in PAGE for name in points.FIVE)
+    assert all(scheme in PAGE for scheme in points.COUNTS)
