@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 960, 540
 """Display window of the plate; faces are about 200 pixels wide in it."""
 OVERSCAN = 24
 """Pixels around the display window that the plate holds as well."""
-EXPOSURE = 0.7
+EXPOSURE = 0.85
 """Level of the photograph's white in the middle of the shot."""
 STOPS = 0.7
 """The light falls from this much above to this much below the middle."""
