@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mien import mesh
-from mien.models.warp import WarpTake, warp_identity, warp_source
+from mien.models.warp import WarpIdentity, WarpTake, warp_identity, warp_source
 from mien.nodes.convert import convert_face
 from mien.nodes.matte import face_matte, matte_edge
 from mien.types import Face, MienError, Plate
@@ -159,7 +159,7 @@ def test_the_photograph_that_shows_the_pose_wins_and_shares_sum_to_one() -> None
     red, green = torch.zeros(3, 360, 400), torch.zeros(3, 360, 400)
     red[0], green[1] = 1, 1
     left, right = warp_source(red, placed(turned(-30.0))), warp_source(green, placed(turned(30.0)))
-    identity = warp_identity([left, right])
+    identity = WarpIdentity((left, right), "as they are")
     plate = Plate(torch.zeros(3, 360, 400), (0, 0))
     for yaw, channel in ((-30.0, 0), (30.0, 1)):
         layer = identity(plate, a_face(placed(turned(yaw))))
@@ -332,3 +332,13 @@ def test_a_softened_edge_leaves_mouth_and_cheek_as_the_identity_faded_them() -> 
         assert (shaped <= layer.matte + 1e-6).all()
         deep = matte_edge(face_matte(layer, face, source="hull"), soften=0.1).matte > 0.999
         assert torch.allclose(shaped[deep], layer.matte[deep], atol=2e-3)
+
+
+def test_photographs_taken_under_other_light_are_toned_like_the_first() -> None:
+    image, gain = grainy().clamp(min=0.02), torch.tensor([0.4, 0.6, 1.7])[:, None, None]
+    first, second = warp_source(image, placed()), warp_source(image * gain, placed())
+    identity = warp_identity([first, second])
+    assert torch.allclose(identity.sources[1].image, image, rtol=0.01, atol=1e-3)
+    assert torch.equal(identity.sources[0].image, first.image)
+    behind = warp_source(image * gain, placed(turned(75.0)))
+    assert torch.isfinite(warp_identity([first, behind]).sources[1].image).all()

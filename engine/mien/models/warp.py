@@ -8,7 +8,7 @@ was closed, what lies past its edge.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -33,7 +33,7 @@ RING = 0.12
 LIMIT = 65504.0
 """Light that stands for infinity in a photograph: the largest half."""
 FOREHEAD = -0.24
-"""Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph, brows apart."""
+"""Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph."""
 CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
 """Points of cheeks, nose and brow ridge whose color stands for skin."""
 OUTLINE = 3.0
@@ -71,7 +71,7 @@ class WarpSource:
     @cached_property
     def bare(self) -> Tensor:
         """(1, SIDE, SIDE) over the face: 0 where hair hides the forehead, else 1."""
-        return _without_fringe(self.image, self.points)
+        return _without_fringe(self.image, self.points, self.facing)
 
 
 def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspect: float = 1.0) -> WarpSource:
@@ -139,16 +139,18 @@ def _unoccluded(points: Points, aspect: float) -> Tensor:
     return (~hidden).to(points)
 
 
-def _without_fringe(image: Image, points: Points) -> Tensor:
+def _without_fringe(image: Image, points: Points, facing: Tensor) -> Tensor:
     """(1, SIDE, SIDE) over the face's lattice: 0 where hair hides the forehead, else 1.
 
     Hair is what differs from cheeks and nose in tone or tint; below the brow ridge all counts as face.
     """
     corner, step = _face_lattice(points)
     place = torch.cat([(points[:, :2] - corner) / step, points[:, 2:]], 1)
-    triangles, height = mesh.TRIANGLES.to(points.device), mesh.CANONICAL[:, 1:2].to(points)
+    triangles = mesh.TRIANGLES.to(points.device)
+    facts = torch.stack([mesh.CANONICAL[:, 1].to(points), facing], 1)
     index, barycentric = mesh_warp.rasterize(place, triangles, (SIDE, SIDE))
-    level = mesh_warp.extend(mesh_warp.interpolate(index, barycentric, height[triangles]), index >= 0)
+    covered = index >= 0
+    level, square = mesh_warp.extend(mesh_warp.interpolate(index, barycentric, facts[triangles]), covered)
 
     light = sample(image, positions((SIDE, SIDE), (0, 0), image) * step + corner).clamp(min=1e-4).log2()
     tone = light.mean(0, keepdim=True)
@@ -157,11 +159,12 @@ def _without_fringe(image: Image, points: Points) -> Tensor:
     darker = tone[:, y, x].median() - tone
     stained = (tint - tint[:, y, x].median(1).values[:, None, None]).abs().amax(0, keepdim=True)
     skin = (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
-    for brow in (mesh.RIGHT_BROW, mesh.LEFT_BROW):
-        skin = torch.maximum(skin, mesh_warp.opening(place[brow, :2], (SIDE, SIDE), 1.0, grow=0.025 * CELLS))
-    # Single strands and shadows of hair are narrower than what they spoil.
-    skin = mesh_warp.blur(-max_pool2d(-mesh_warp.blur(skin, 1.0), 7, 1, 3), 2.5)
-    return torch.lerp(skin, torch.ones_like(skin), mesh_warp.ramp(level, FOREHEAD - 0.06, FOREHEAD))
+    # A fringe hangs from the hairline; what has bare skin above it is a brow or a shadow.
+    hair = torch.where(covered, mesh_warp.blur(1 - skin, 1.0), 1.0).cummin(1).values
+    hair = hair * covered * mesh_warp.ramp(square, 0.15, 0.35)
+    # Strands and the shadows of hair are narrower than what they spoil.
+    hair = mesh_warp.blur(mesh_warp.extend(max_pool2d(hair, 7, 1, 3), covered), 2.5)
+    return 1 - hair * (1 - mesh_warp.ramp(level, FOREHEAD - 0.06, FOREHEAD))
 
 
 @dataclass(frozen=True)
@@ -180,15 +183,35 @@ class WarpIdentity:
 
 
 def warp_identity(sources: Sequence[WarpSource]) -> WarpIdentity:
-    """An identity from one or more photographs of the same person."""
+    """An identity from one or more photographs of the same person, toned alike to the first."""
     if not sources:
         raise MienError("A warp identity needs at least one picture of the performer. Give one with --source.")
+    sources = [sources[0], *(_toned(source, sources[0]) for source in sources[1:])]
     digest = hashlib.sha256(b"mien warp 1")
     for source in sources:
         digest.update(repr((tuple(source.image.shape), source.aspect)).encode())
         for tensor in (source.image, source.points, source.facing):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return WarpIdentity(tuple(sources), digest.hexdigest())
+
+
+def _toned(source: WarpSource, like: WarpSource) -> WarpSource:
+    """A photograph under the light of another: one gain per channel, from skin that both show squarely."""
+    bony = torch.tensor(mesh.RIGID, device=source.points.device)
+    both = torch.minimum(source.facing, like.facing)[bony]
+    seen = bony[both > 0.35]
+    if len(seen) < 12:
+        return source
+    gain = (_skin_tone(like, seen) - _skin_tone(source, seen)).median(1).values.exp2()
+    return replace(source, image=source.image * gain.clamp(1 / 16, 16)[:, None, None])
+
+
+def _skin_tone(source: WarpSource, points: Tensor) -> Tensor:
+    """(3, N) light, in stops, around points of a photograph."""
+    corner, step = _face_lattice(source.points)
+    light = sample(source.image, positions((SIDE, SIDE), (0, 0), source.image) * step + corner)
+    x, y = ((source.points[points, :2] - corner) / step).long().clamp(0, SIDE - 1).unbind(1)
+    return mesh_warp.blur(light, 2.0)[:, y, x].clamp(min=1e-4).log2()
 
 
 @dataclass(frozen=True)
