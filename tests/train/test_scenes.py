@@ -108,7 +108,7 @@ def test_a_hidden_face_is_not_learned_from():
 def test_people_are_pasted_where_the_labels_say():
     random = np.random.default_rng(1)
     for _ in range(20):
-        picture, labels = pasted(random, np.zeros((SIZE, SIZE, 3), np.uint8), NOBODY, people(), 1)
+        picture, labels = pasted(random, np.zeros((SIZE, SIZE, 3), np.uint8), NOBODY, people(), [40.0])
         x, y = labels.boxes[0].reshape(2, 2).mean(0).astype(int)
         if labels.learn[0] and 0 <= x < SIZE and 0 <= y < SIZE:
             assert picture[y, x].any()
@@ -131,7 +131,12 @@ def test_glasses_do_not_change_the_outline():
 def test_scenes_are_repeatable_and_whole():
     picture, labels = marked()
     shelf = stock(
-        np.random.default_rng(0), people(), Frames([picture], [labels]), [clutter(np.random.default_rng(9), 300)], 3
+        np.random.default_rng(0),
+        people(),
+        people(1, 256),
+        Frames([picture], [labels]),
+        [clutter(np.random.default_rng(9), 300)],
+        3,
     )
     for seed in range(12):
         one, its = scene(np.random.default_rng(seed), shelf)

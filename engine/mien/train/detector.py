@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from mien.models import backends
 from mien.models.detector import STRIDES, Cells, Detector, centers, overlap
-from mien.train.facekit import load_kit
+from mien.train.facekit import Kit, load_kit
 from mien.train.faces import draw
 from mien.train.scenes import FIVE, MOST, NOBODY, Frames, Labels, Picture, Sprites, scene, stock
 from mien.train.splits import TRAINED_CLIPS
@@ -34,10 +34,10 @@ EMPTY = ("brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.
 """Pictures without faces among those that scikit-image ships: CC0 or public domain."""
 
 
-PEOPLE_SIZE = 256
-"""Side in pixels of the pictures people are drawn on."""
-PEOPLE_MARGIN = 2.3
-"""Side of those pictures in sizes of the face, so that hair, hats and shoulders are on them."""
+PEOPLE = (256, 2.3)
+"""Side in pixels of the pictures people are drawn on, and in sizes of the face: with hair, hats and shoulders."""
+CLOSE = (448, 1.5)
+"""The same for one in ten, who are seen up close."""
 
 
 class Batch(NamedTuple):
@@ -74,7 +74,7 @@ def batch_of(scenes: list[tuple[Picture, Labels]]) -> Batch:
 def assign(batch: Batch) -> Targets:
     """Which cells answer for which face: those near its middle, on the grids for its size; the smallest wins.
 
-    Cells around those, and all cells on a face that is not learned from, count for nothing.
+    Cells around those, and those of a face that is not learned from, count for nothing.
     """
     faces, counts = [], []
     size = (batch.boxes[..., 2:] - batch.boxes[..., :2]).clamp(min=1e-3)
@@ -92,10 +92,10 @@ def assign(batch: Batch) -> Targets:
         ranked = torch.where(near & mine, area[:, None], torch.inf)
         least, face = ranked.min(-1)
         taken = least < torch.inf
-        dim = (around & mine) | (inside & (batch.there & ~batch.learn)[:, None])
-        # A face just out of this grid's reach looks the same as one just within.
+        # A face just out of this grid's reach looks the same as one just within; a much larger one, learned from
+        # or not, does not: this grid sees only an ear or a mouth of it, and is to say no.
         almost = (root >= low * 0.8) & (root < high * 1.25) & batch.there
-        dim = dim | (around & almost[:, None])
+        dim = (around & almost[:, None]) | (inside & (almost & ~batch.learn)[:, None])
         faces.append(torch.where(taken, face, -1))
         counts.append(taken | ~dim.any(-1))
     return Targets(torch.cat(faces, 1), torch.cat(counts, 1))
@@ -177,29 +177,37 @@ def label_clips(clips: Path, teachers: Path, every: int) -> Frames:
     return Frames(pictures, [teach(finder, picture) for picture in pictures])
 
 
-def draw_people(facekit: Path, count: int, seed: int, device: torch.device) -> Sprites:
+def draw_people(kit: Kit, count: int, seed: int, size: int, margin: float) -> Sprites:
     """Draw people who do not exist, cut out by their matte."""
-    kit = load_kit(facekit, device)
     generator = torch.Generator().manual_seed(seed)
-    pictures = np.zeros((count, PEOPLE_SIZE, PEOPLE_SIZE, 4), np.uint8)
+    pictures = np.zeros((count, size, size, 4), np.uint8)
     points = np.zeros((count, 468, 2))
     for first in range(0, count, 16):
-        drawn = draw(kit, min(16, count - first), generator, PEOPLE_SIZE, PEOPLE_MARGIN)
+        drawn = draw(kit, min(16, count - first), generator, size, margin)
         cut = torch.cat((drawn.pictures, drawn.cover), 1).permute(0, 2, 3, 1)
         pictures[first : first + 16] = (cut * 255).round().byte().cpu().numpy()
         points[first : first + 16] = drawn.points[..., :2].double().cpu().numpy()
     return Sprites(pictures, points)
 
 
-def kept_people(cache: Path, facekit: Path, count: int, seed: int, device: torch.device) -> Sprites:
-    """The drawn people, from the file where the last run left them or drawn now."""
+def kept_people(cache: Path, facekit: Path, count: int, seed: int, device: torch.device) -> tuple[Sprites, Sprites]:
+    """People at a distance and up close, from the file where the last run left them, or drawn now."""
     if not cache.exists():
-        people = draw_people(facekit, count, seed, device)
+        kit = load_kit(facekit, device)
+        people, close = draw_people(kit, count, seed, *PEOPLE), draw_people(kit, count // 10, seed + 1, *CLOSE)
         part = cache.with_name(cache.name + ".part")
-        save_arrays({"pictures": people.pictures, "points": people.points.astype(np.float32)}, part)
+        save_arrays(
+            {
+                "pictures": people.pictures,
+                "points": people.points,
+                "close.pictures": close.pictures,
+                "close.points": close.points,
+            },
+            part,
+        )
         part.replace(cache)
-    arrays = load_arrays(cache)
-    return Sprites(arrays["pictures"], arrays["points"].astype(np.float64))
+    kept = load_arrays(cache)
+    return Sprites(kept["pictures"], kept["points"]), Sprites(kept["close.pictures"], kept["close.points"])
 
 
 def save_state(
@@ -267,9 +275,11 @@ def train(
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     place = torch.device(device)
-    sprites = kept_people(out.with_suffix(".people"), facekit, people, seed, place) if facekit else None
+    drawn: tuple[Sprites | None, Sprites | None] = (
+        kept_people(out.with_suffix(".people"), facekit, people, seed, place) if facekit else (None, None)
+    )
     frames = label_clips(clips, teachers, every=3) if clips and teachers else None
-    shelf = stock(np.random.default_rng(seed), sprites, frames, read_empty(), clutter)
+    shelf = stock(np.random.default_rng(seed), *drawn, frames, read_empty(), clutter)
     detector = Detector().to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {name: value.detach().clone() for name, value in detector.state_dict().items()}
     optimizer = torch.optim.AdamW(detector.parameters(), lr=peak, weight_decay=0.02)

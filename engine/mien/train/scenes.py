@@ -162,9 +162,13 @@ class Frames:
 
 @dataclass(frozen=True)
 class Stock:
-    """What scenes are put together from: people, real frames, pictures without faces, clutter, and grain."""
+    """What scenes are put together from: people, real frames, pictures without faces, clutter, and grain.
+
+    People up close are drawn larger than a training picture, to show what parts of a face look like.
+    """
 
     people: Sprites | None
+    close: Sprites | None
     frames: Frames | None
     empty: list[Picture]
     clutter: list[Picture]
@@ -172,16 +176,26 @@ class Stock:
 
 
 def stock(
-    random: Generator, people: Sprites | None, frames: Frames | None, empty: list[Picture], made_up: int
+    random: Generator,
+    people: Sprites | None,
+    close: Sprites | None,
+    frames: Frames | None,
+    empty: list[Picture],
+    made_up: int,
 ) -> Stock:
     """Lay in ``made_up`` pictures of clutter, and grain, beside what there is."""
     grain = random.standard_normal((2 * SIZE, 2 * SIZE, 3), np.float32)
-    return Stock(people, frames, empty, [clutter(random, 256) for _ in range(made_up)], grain)
+    return Stock(people, close, frames, empty, [clutter(random, 256) for _ in range(made_up)], grain)
 
 
 def face_size(labels: Labels) -> Floats:
     """Root of the area of every box."""
     return np.asarray(np.sqrt(np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)))
+
+
+def log_uniform(random: Generator, low: float, high: float) -> float:
+    """A number between two others, all proportions alike."""
+    return math.exp(random.uniform(math.log(low), math.log(high)))
 
 
 def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
@@ -191,8 +205,7 @@ def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
     height, width = picture.shape[:2]
     if len(labels.boxes) and random.random() < 0.75:
         which = int(random.integers(len(labels.boxes)))
-        target = math.exp(random.uniform(math.log(10), math.log(150)))
-        scale = target / face_size(labels)[which]
+        scale = log_uniform(random, 10, 300) / face_size(labels)[which]
         spread = 0.4 * SIZE / scale
         aim = labels.boxes[which].reshape(2, 2).mean(0) + random.uniform(-spread, spread, 2)
     else:
@@ -221,10 +234,12 @@ def view(random: Generator, picture: Picture, labels: Labels, scale: float, aim:
     return np.asarray(cut, np.uint8), labels.moved(matrix)
 
 
-def pasted(random: Generator, picture: Picture, labels: Labels, people: Sprites, count: int) -> tuple[Picture, Labels]:
-    """``count`` people pasted over a picture, now and then with something held in front."""
+def pasted(
+    random: Generator, picture: Picture, labels: Labels, people: Sprites, sizes: list[float]
+) -> tuple[Picture, Labels]:
+    """People pasted over a picture with faces of these sizes in pixels, now and then with something in front."""
     scene = picture.copy()
-    for _ in range(count):
+    for size in sizes:
         row = int(random.integers(len(people.pictures)))
         sprite, face = people.pictures[row], people.labels(row)
         if random.random() < 0.25:
@@ -232,11 +247,11 @@ def pasted(random: Generator, picture: Picture, labels: Labels, people: Sprites,
         side = sprite.shape[0]
         if random.random() < 0.5:
             sprite, face = np.asarray(cv2.flip(sprite, 1), np.uint8), face.mirrored(side)
-        most = 175 if count == 1 else 90
-        scale = math.exp(random.uniform(math.log(9), math.log(most))) / face_size(face)[0]
+        scale = size / face_size(face)[0]
         angle = math.radians(random.normal() * 14)
         turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        place = random.uniform(-0.05, 1.05, 2) * SIZE if count > 1 else random.uniform(0.1, 0.9, 2) * SIZE
+        slack = 0.1 if len(sizes) == 1 and size < SIZE else -0.1
+        place = random.uniform(slack, 1 - slack, 2) * SIZE
         matrix = np.column_stack((turn, place - turn @ face.boxes[0].reshape(2, 2).mean(0)))
         moved = face.moved(matrix)
         if len(labels.boxes) and float(overlapping(moved.boxes, labels.boxes).max()) > 0.25:
@@ -351,8 +366,12 @@ def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
         count = int(random.choice((0, 1, 2, 4, MOST), p=(0.12, 0.43, 0.2, 0.15, 0.1)))
     if random.random() < 0.5:
         picture, labels = np.asarray(cv2.flip(picture, 1), np.uint8), labels.mirrored(SIZE)
-    if shelf.people is not None and count:
-        picture, labels = pasted(random, picture, labels, shelf.people, count)
+    if shelf.close is not None and count == 1 and random.random() < 0.2:
+        picture, labels = pasted(random, picture, labels, shelf.close, [log_uniform(random, 140, 600)])
+    elif shelf.people is not None and count:
+        most = 175 if count == 1 else 90
+        sizes = [log_uniform(random, 9, most) for _ in range(count)]
+        picture, labels = pasted(random, picture, labels, shelf.people, sizes)
     return photographed(random, picture, shelf.grain), in_frame(labels)
 
 
