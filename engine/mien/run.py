@@ -11,7 +11,7 @@ from mien.chain import declaration, evaluate, face_in, region, solve, solves, wi
 from mien.deliver import Delivered, Destination, clear_leftovers, compute, up_to_date, write
 from mien.files.curves import read_curves, write_curves
 from mien.files.region import Region
-from mien.files.shot import Native, read_header, read_native, read_region
+from mien.files.shot import Native, read_header, read_native, read_region, region_of
 from mien.files.stills import Header
 from mien.job import ENGINE, Job, frame_key
 from mien.pipeline import overlap
@@ -69,7 +69,8 @@ def read_source(job: Job, frame: int, key: str, whole: bool) -> Source:
     place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
     if not place.width or not place.height:
         return nothing
-    pixels = torch.from_numpy(read_region(job.shot, frame, place)).movedim(-1, 0)
+    stored = read_region(job.shot, frame, place) if native is None else region_of(native, place)
+    pixels = torch.from_numpy(stored).movedim(-1, 0)
     return Source(place, pixels, header, native, face, key)
 
 
