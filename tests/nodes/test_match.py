@@ -87,9 +87,9 @@ def test_grade_face() -> None:
 def test_matched_faces_have_the_plates_color() -> None:
     layer, plate = Layer(noise(1), disc(), (5, 7), 40.0), Plate(noise(2, 0.9), (5, 7))
     sample = measure_color(layer, plate, trim=0.0)
-    grades = match_color(Series(1, (sample,)))
+    grades = match_color(Series(1, (sample,)), method="mkl")
     grade = grades.at(1)
     assert grade is not None
     after = measure_color(grade_face(layer, grade), plate, trim=0.0)
     assert numpy.allclose(after.face_mean, after.plate_mean, rtol=1e-4)
-    assert numpy.allclose(after.face_covariance, after.plate_covariance, atol=1e-3)
+    assert numpy.allclose(after.face_covariance, after.plate_covariance, atol=2e-3)

@@ -81,23 +81,29 @@ def test_reinhard_brings_mean_and_spread_together() -> None:
     face, plate = picture(1), picture(2, 0.8)
     moved = grade.apply(face, grade.reinhard(grade.measure(face, plate, FULL)))
     assert torch.allclose(moved.mean((1, 2)), plate.mean((1, 2)), rtol=1e-4)
-    assert torch.allclose(moved.std((1, 2)), plate.std((1, 2)), rtol=5e-3)
+    assert torch.allclose(moved.std((1, 2)), plate.std((1, 2)), rtol=1e-2)
 
 
 def test_mkl_brings_mean_and_covariance_together() -> None:
     face, plate = picture(1), picture(2, 0.8)
     moved = grade.apply(face, grade.mkl(grade.measure(face, plate, FULL)))
     assert torch.allclose(moments(moved)[0], moments(plate)[0], rtol=1e-4)
-    assert torch.allclose(moments(moved)[1], moments(plate)[1], atol=2e-4)
+    assert torch.allclose(moments(moved)[1], moments(plate)[1], atol=5e-4)
 
 
 def test_mkl_is_the_published_formula() -> None:
     sample = grade.measure(picture(1), picture(2, 0.8), FULL)
-    a, b = numpy.array(sample.face_covariance), numpy.array(sample.plate_covariance)
+    a, b = (
+        numpy.array(covariance) + (grade.FLAT * max(mean)) ** 2 * numpy.eye(3)
+        for covariance, mean in (
+            (sample.face_covariance, sample.face_mean),
+            (sample.plate_covariance, sample.plate_mean),
+        )
+    )
     root = linalg.sqrtm(a)
     expected = linalg.inv(root) @ linalg.sqrtm(root @ b @ root) @ linalg.inv(root)
     found = numpy.array(grade.mkl(sample).matrix)
-    assert numpy.allclose(found, expected, rtol=0.02, atol=0.02)
+    assert numpy.allclose(found, expected, atol=1e-9)
     assert numpy.allclose(found, found.T, atol=1e-12)
 
 

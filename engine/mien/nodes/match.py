@@ -38,14 +38,15 @@ def measure_color(
 def match_color(
     samples: Series[ColorSample],
     *,
-    method: Literal["none", "mean", "reinhard", "mkl"] = "mkl",
+    method: Literal["none", "mean", "reinhard", "mkl"] = "mean",
     smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
 ) -> Series[Grade]:
     """Solve the color move from face to plate over the whole shot.
 
     Args:
         samples: What was measured in each frame.
-        method: mean moves exposure and white balance; reinhard contrast too, channel by channel; mkl also hue.
+        method: mean moves exposure and white balance and keeps black black; reinhard also matches contrast,
+            channel by channel; mkl also turns hues. The last two shift blacks.
         smooth: Frames over which measurements are averaged, so that the color does not pump.
     """
     if method == "none":

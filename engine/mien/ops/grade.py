@@ -19,8 +19,9 @@ NOTHING = ColorSample(0.0, (0.0,) * 3, (0.0,) * 3, ((0.0,) * 3,) * 3, ((0.0,) * 
 """The measurement of an empty matte; every match answers it with ``IDENTITY``."""
 STRONGEST = 64.0
 """Largest gain, and reciprocal of the smallest, that any match may ask for."""
-FLAT = 0.01
-"""Spread, as a share of the mean, that is always granted, so that flat pictures do not divide by zero."""
+FLAT = 0.02
+"""Spread, as a share of the mean, granted to every picture: hue is not
+turned by what is no more than grain, and flat pictures do not divide by zero."""
 STILL = 0.15
 """Change of brightness, as the logarithm of a ratio, across which smoothing stops averaging."""
 _LUMINANCE = (0.2722, 0.6741, 0.0537)

@@ -112,7 +112,7 @@ def _check(image: Tensor) -> None:
 def _warp(image: Tensor, inverse: Tensor, size: tuple[int, int]) -> Tensor:
     (a, b, tx), (c, d, ty), (g, h, i) = inverse.tolist()
     if g or h:
-        return _sample(image, transform(positions(size, like=image).double(), inverse).float())
+        return _sample(image, transform(positions(size, like=image).double(), inverse.to(image.device)).float())
     a, b, tx, c, d, ty = (value / i for value in (a, b, tx, c, d, ty))
     if (a, b, c, d) == (1.0, 0.0, 0.0, 1.0) and tx.is_integer() and ty.is_integer():
         return _move(image, int(tx), int(ty), size)
