@@ -161,7 +161,7 @@ def _without_fringe(image: Image, points: Points, facing: Tensor) -> Tensor:
     skin = (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
     # A fringe hangs from the hairline; what has bare skin above it is a brow or a shadow.
     hair = torch.where(covered, mesh_warp.blur(1 - skin, 1.0), 1.0).cummin(1).values
-    hair = hair * covered * mesh_warp.ramp(square, 0.15, 0.35)
+    hair = hair * covered * mesh_warp.ramp(square, 0.25, 0.5)
     # Strands and the shadows of hair are narrower than what they spoil.
     hair = mesh_warp.blur(mesh_warp.extend(max_pool2d(hair, 7, 1, 3), covered), 2.5)
     return 1 - hair * (1 - mesh_warp.ramp(level, FOREHEAD - 0.06, FOREHEAD))

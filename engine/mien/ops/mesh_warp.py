@@ -22,13 +22,14 @@ def normals(points: Tensor, triangles: Tensor) -> Tensor:
 
 
 def spread(values: Tensor, triangles: Tensor) -> Tensor:
-    """Average (N, ...) values over each point's neighbors, itself counted."""
-    corners = triangles.reshape(-1)
-    mean = values[triangles].mean(1).repeat_interleave(3, 0)
-    count = torch.bincount(corners, minlength=len(values)).to(values)
-    count = count.view(-1, *(1 for _ in values.shape[1:]))
-    total = torch.zeros_like(values).index_add(0, corners, mean)
-    return torch.where(count > 0, total / count.clamp(min=1), values)
+    """Average (N,) or (N, C) values over each point's neighbors, itself counted once for each triangle."""
+    count = len(values)
+    pair = (triangles[:, :, None] * count + triangles[:, None, :]).reshape(-1)
+    # Counts are whole numbers, so that the order in which a GPU adds them does not matter.
+    shared = torch.bincount(pair, minlength=count * count).view(count, count).to(values)
+    total = shared.sum(1)
+    shared = shared + torch.diag((total == 0).to(values))
+    return (shared / total.clamp(min=1)[:, None]) @ values
 
 
 def rasterize(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
