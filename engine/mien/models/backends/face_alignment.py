@@ -91,7 +91,8 @@ def depth(points: Tensor) -> Tensor:
     rows = camera / scale.clamp(min=1e-6)
     forward = functional.normalize(torch.linalg.cross(rows[..., 0], rows[..., 1]), dim=-1)
     turned: Tensor = (mean @ forward[..., None])[..., 0]
-    return turned * scale[:, 0].mean(-1, keepdim=True)
+    depth: Tensor = turned * scale[:, 0].mean(-1, keepdim=True)
+    return depth
 
 
 def load(weights: Path | None, device: str) -> FanFinder:
