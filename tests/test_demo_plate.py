@@ -172,6 +172,12 @@ def test_sheet_shows_every_picture(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["sheet.png"]
 
 
+def test_sheet_as_jpeg(tmp_path):
+    path = tmp_path / "sheet.jpg"
+    sheet.contact_sheet(path, [[gradient(100)]], ["A"], ["1001"], width=90)
+    assert path.read_bytes()[:3] == b"\xff\xd8\xff"
+
+
 def test_sheet_text_lies_outside_the_pictures(tmp_path):
     path = tmp_path / "sheet.png"
     sheet.contact_sheet(path, [[gradient(0)]], ["A column"], ["1001"], remark="A remark", width=90)

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures of several frames side by side, labeled, as one PNG.
+"""Contact sheets: pictures of several frames side by side, labeled, as one picture.
 
 Pictures are display-like, uint8 (H, W, 3).
 """
@@ -36,10 +36,10 @@ def contact_sheet(
     remark: str = "",
     width: int = 400,
 ) -> None:
-    """Write a PNG with one row for each frame and one labeled column for each kind of picture.
+    """Write a sheet with one row for each frame and one labeled column for each kind of picture.
 
     Args:
-        path: File to write.
+        path: File to write, PNG or JPEG by its ending.
         rows: Pictures, all of one size; they are scaled to ``width``.
         columns: What each column shows.
         captions: What stands before each row, such as the frame number.
@@ -75,6 +75,7 @@ def contact_sheet(
             y, x = top + i * (height + GAP), left + j * (width + GAP)
             sheet[y : y + height, x : x + width] = scaled(picture, width, height)
     drawing = oiio.ImageBuf(sheet)
+    drawing.specmod().attribute("Compression", "jpeg:92" if path.suffix.lower() in (".jpg", ".jpeg") else "zip")
     if title:
         write_text(drawing, title, left, MARGIN + TEXT, TEXT * 4 // 3, INK)
     for j, column in enumerate(columns):
@@ -84,7 +85,7 @@ def contact_sheet(
     if remark:
         write_text(drawing, remark, left, sheet.shape[0] - MARGIN, TEXT, FAINT)
     with appearing(path) as partial:
-        if not drawing.write(str(partial), "uint8", "png"):
+        if not drawing.write(str(partial), "uint8"):
             raise MienError(f"Cannot write {path}: {drawing.geterror()[:300]}. Choose another folder or make room.")
 
 
