@@ -159,8 +159,8 @@ def _expressions(names: list[str], batch: int, generator: Generator) -> Tensor:
     wink = _chance(batch, 0.03, generator)
     weights[:, index["eyeBlink_L"]] = blink
     weights[:, index["eyeBlink_R"]] = torch.where(wink, 1 - blink, blink)
-    smiles = torch.where(_chance(batch, 0.2, generator), _uniform(batch, 0.2, 1.0, generator), 0.0)
-    for name, share in (("mouthSmile", 1.0), ("cheekSquint", 0.7), ("mouthUpperUp", 0.5), ("mouthLowerDown", 0.4)):
+    smiles = torch.where(_chance(batch, 0.3, generator), _uniform(batch, 0.2, 1.1, generator), 0.0)
+    for name, share in (("mouthSmile", 1.0), ("cheekSquint", 0.7), ("mouthUpperUp", 0.7), ("mouthLowerDown", 0.6)):
         part = smiles * share * _uniform(batch, 0.3, 1.0, generator) if share < 1 else smiles
         for side in "LR":
             weights[:, index[f"{name}_{side}"]] = weights[:, index[f"{name}_{side}"]].maximum(part)
@@ -389,7 +389,7 @@ def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
     strands = noise(batch, 1, page, 120, generator)
     brow_hair = torch.lerp(hair, torch.tensor([0.03, 0.018, 0.012])[None, :, None, None], each(0, 1.0))
     thickness = each(0.15, 0.6) * (1.1 - 0.8 * where.brow_along.square())
-    lift = each(-0.3, 0.3)
+    lift = each(-0.12, 0.12)
     brow = torch.sigmoid((thickness - (where.brow_across - lift).abs()) * each(6, 18) + 0.8 * strands)
     brow = brow * (where.brow_across.abs() < 2) * each(0.0, 1.0) ** 0.4
     skin = torch.lerp(skin, brow_hair, brow.clamp(0, 1))
