@@ -158,6 +158,8 @@ def test_frames_without_a_face_are_written_empty(tmp_path: Path) -> None:
     assert run(made.recipe).done == 4
     spec, layer = read_exr(made.folder / "out" / "layer" / f"shot.{FIRST + 2}.exr")
     assert spec.width == spec.height == 1 and not layer.any() and spec.full_width == SIZE[0]
+    other, _ = read_exr(made.folder / "out" / "layer" / f"shot.{FIRST}.exr")
+    assert list(spec.channelnames) == list(other.channelnames)
     _, full = read_exr(made.folder / "out" / "full" / f"shot.{FIRST + 2}.exr")
     _, plate = read_exr(Path(made.plate % (FIRST + 2)))
     assert (full.view(np.uint16) == plate.view(np.uint16)).all()

@@ -27,6 +27,9 @@ FORMAT = 1
 """Version of what delivered files hold; part of every frame's key."""
 
 
+NOTHING = np.zeros((1, 1), np.float32)
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where and how a job's frames are written."""
@@ -136,6 +139,7 @@ def compute(
     plate: Plate | None,
     raw: Layer | None,
     layer: Layer | None,
+    names: tuple[str, ...] = (),
 ) -> Delivered:
     """Bring a frame's layer into the files' color spaces, and lay it over where full frames are wanted.
 
@@ -148,13 +152,14 @@ def compute(
         plate: The region in the working space; None without a face.
         raw: The converter's layer, before anything else was done to it.
         layer: The finished layer; None without a face.
+        names: Mattes that a layer without a face holds, all empty.
     """
     key = destination.key(frame_key)
     job = destination.job
     if plate is None or layer is None or raw is None:
         # Without a face nothing is moved, and the map says so: numbering stays whole.
         still = None if destination.held_still is None else (still_map(job.shot.size),) * 2
-        return Delivered(frame, key, header, native, maps=still)
+        return Delivered(frame, key, header, native, mattes=dict.fromkeys(names, NOTHING), maps=still)
     maps = None
     if destination.held_still is not None:
         maps = maps_at(shot_track(job.chain), destination.held_still, frame, job.shot.size)
@@ -193,16 +198,15 @@ def write(destination: Destination, made: Delivered) -> None:
     if "layer" in files:
         _write_layer(destination, files["layer"], made, provenance, color)
     if "raw" in files:
-        nothing = np.zeros((1, 1), np.float32)
-        empty = made.matte is None
+        matte = NOTHING if made.matte is None else made.matte
         write_host(
             files["raw"],
             files["matte"],
             made.header,
             raw=np.zeros((1, 1, 3), np.float32) if made.raw is None else made.raw,
-            matte=nothing if made.matte is None else made.matte,
-            distance=nothing if made.distance is None or empty else made.distance,
-            hold_out=made.mattes.get("hold_out", np.zeros_like(nothing if made.matte is None else made.matte)),
+            matte=matte,
+            distance=NOTHING if made.distance is None else made.distance,
+            hold_out=made.mattes.get("hold_out", np.zeros_like(matte)),
             corner=made.corner,
             provenance=provenance,
             color=color,
@@ -234,7 +238,7 @@ def _write_layer(
         "window": "full" if output.window == "full" else "region",
     }
     if made.image is None or made.matte is None or made.raw is None:
-        write_empty_layer(path, made.header, mattes=(), **shared)
+        write_empty_layer(path, made.header, mattes=tuple(made.mattes), **shared)
         return
     write_layer(
         path,

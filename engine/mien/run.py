@@ -22,6 +22,10 @@ PROXY_WIDTH = 256
 """Faces are measured for a solve at no more than about twice this width in pixels."""
 
 
+NAMES_WIDTH = 16
+"""Width in pixels of the face of a trial run that only tells the names of mattes."""
+
+
 @dataclass(frozen=True)
 class Rendered:
     """How a render ended.
@@ -194,6 +198,7 @@ def render(
     destination = Destination(job)
     clear_leftovers(destination)
     final = job.recipe.steps[-1].name
+    names = matte_names(job)
     failed: dict[int, str] = {}
     skipped: list[int] = []
     done: list[int] = []
@@ -213,7 +218,7 @@ def render(
             values = evaluate(job.chain, frame, plate, final)
         layers = [] if values is None else [value for value in values.values() if isinstance(value, Layer)]
         raw, layer = (layers[0], layers[-1]) if layers else (None, None)
-        return compute(destination, frame, source.key, source.header, source.native, plate, raw, layer)
+        return compute(destination, frame, source.key, source.header, source.native, plate, raw, layer, names)
 
     def save(frame: int, made: Delivered | None) -> None:
         if made is None:
@@ -234,6 +239,23 @@ def render(
             break
     job.prints.save()
     return Rendered(tuple(done), tuple(skipped), failed)
+
+
+def matte_names(job: Job) -> tuple[str, ...]:
+    """Names of the mattes that layers of this job hold, so that frames without a face hold them too."""
+    for frame in job.shot.frames:
+        face = face_in(job.chain, frame)
+        if face is None:
+            continue
+        chain = replace(job.chain, scale=NAMES_WIDTH / face.width)
+        small = face_in(chain, frame)
+        assert small is not None
+        x, y, width, height = corners(region(chain, frame, small))
+        plate = Plate(torch.zeros(3, height, width, device=job.device), (x, y))
+        values = evaluate(chain, frame, plate, job.recipe.steps[-1].name)
+        if values is not None:
+            return tuple(values[job.recipe.steps[-1].name].mattes)
+    return ()
 
 
 def outputs(job: Job) -> tuple[str, ...]:
