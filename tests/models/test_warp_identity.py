@@ -269,10 +269,10 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(MienError, match="outside"):
         warp_source(grainy(), placed(at=(4000.0, 140.0)))
     with pytest.raises(ValueError, match="468"):
-        warp_source(grainy(), torch.zeros(68, 3))
+        warp_source(grainy(), torch.zeros(67, 3))
     identity = warp_identity([warp_source(grainy(), placed())])
     with pytest.raises(ValueError, match="mesh"):
-        identity(Plate(grainy(), (0, 0)), Face(torch.zeros(68, 3), torch.ones(68), 1.0, 100.0, "ibug68"))
+        identity(Plate(grainy(), (0, 0)), Face(torch.zeros(5, 3), torch.ones(5), 1.0, 100.0, "five"))
 
 
 def test_a_portrait_is_no_softer_than_one_resampling() -> None:
@@ -342,3 +342,13 @@ def test_photographs_taken_under_other_light_are_toned_like_the_first() -> None:
     assert torch.equal(identity.sources[0].image, first.image)
     behind = warp_source(image * gain, placed(turned(75.0)))
     assert torch.isfinite(warp_identity([first, behind]).sources[1].image).all()
+
+
+def test_68_points_carry_a_photograph_as_the_mesh_does() -> None:
+    image, points = smooth_picture(), placed()
+    few = mesh.to_ibug68(points)[:, :2]
+    face = Face(few, torch.ones(68), 1.0, 220.0, "ibug68")
+    layer = warp_identity([warp_source(image, few)])(Plate(image, (0, 0)), face)
+    assert psnr(layer.image, image, layer.matte[0] > 0.99) > 45
+    mixed = warp_identity([warp_source(image, points)])(Plate(image, (0, 0)), face)
+    assert psnr(mixed.image, image, mixed.matte[0] > 0.99) > 26

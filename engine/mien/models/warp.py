@@ -17,6 +17,7 @@ from torch.nn.functional import grid_sample, max_pool2d, normalize
 
 from mien import mesh
 from mien.ops import mesh_warp, pyramid
+from mien.ops.lift import to_mesh
 from mien.ops.warp import positions, sample
 from mien.types import Face, Image, Layer, MienError, Plate, Points
 
@@ -79,10 +80,12 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
 
     Args:
         image: (3, H, W) scene-linear, working space.
-        points: (468, 3) mesh landmarks in its pixels.
+        points: (468, 3) mesh landmarks in its pixels, or (68, 2 or 3) of ``ibug68``.
         weight: (468,) trust in each point; points trusted far less than most count as hidden.
         aspect: Pixel aspect of the photograph.
     """
+    if len(points) == 68:
+        points, weight = to_mesh(points), None
     if image.ndim != 3 or image.shape[0] != 3 or points.shape != (mesh.POINTS, 3):
         raise ValueError(f"expected (3, H, W) and (468, 3), got {tuple(image.shape)} and {tuple(points.shape)}")
     points, image = points.to(image), image.nan_to_num(0.0, LIMIT, -LIMIT)
@@ -255,6 +258,8 @@ _ALL = torch.cat([mesh.TRIANGLES, _ring_triangles()])
 def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
     image = plate.image
     height, width = image.shape[-2:]
+    if face.scheme == "ibug68":
+        face = replace(face, points=to_mesh(face.points), weight=face.weight.new_ones(mesh.POINTS), scheme="mesh")
     if face.scheme != "mesh" or face.points.shape != (mesh.POINTS, 3):
         raise ValueError(f"expected a face of 468 mesh points, got {face.scheme} {tuple(face.points.shape)}")
     points = face.points.to(image) - image.new_tensor([*plate.corner, 0.0])
