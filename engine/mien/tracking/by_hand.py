@@ -209,16 +209,22 @@ def assign(
 
 
 def lies_on(track: FaceTrack, placed_: Mapping[int, PlacedPoints], aspect: float) -> bool:
-    """Whether placed points lie on a track's face on the frames where it is seen."""
-    there = seen(track)
-    for frame, key in placed_.items():
-        row = frame - track.first
-        if 0 <= row < len(there) and bool(there[row]):
-            square = torch.tensor([aspect, 1.0])
-            points = track.points[row].float() * torch.tensor([aspect, 1.0, 1.0])
-            away = (table(key, track.scheme) @ points[:, :2] - key.positions.float() * square).norm(dim=-1).mean()
-            return bool(away < 0.35 * single_widths(points[None], track.scheme, 1.0)[0])
-    return False
+    """Whether placed points lie on a track's face, judged on the frame nearest to one where it is seen.
+
+    In frames where the face is lost, it is looked for on the way between its neighbors, the more loosely the
+    longer it is gone.
+    """
+    rows = torch.nonzero(seen(track)).flatten()
+    frame = min(placed_, key=lambda f: int((rows - (f - track.first)).abs().min()))
+    key, row = placed_[frame], frame - track.first
+    before, after = rows[rows <= row][-1:], rows[rows >= row][:1]
+    ends = torch.cat((before, after)).tolist()
+    gone = min(abs(end - row) for end in ends)
+    part = (row - ends[0]) / max(ends[-1] - ends[0], 1)
+    square = torch.tensor([aspect, 1.0, 1.0])
+    points = torch.lerp(track.points[ends[0]].float(), track.points[ends[-1]].float(), min(max(part, 0), 1)) * square
+    away = (table(key, track.scheme) @ points[:, :2] - key.positions.float() * square[:2]).norm(dim=-1).mean()
+    return bool(away < (0.35 + min(0.04 * gone, 1.0)) * single_widths(points[None], track.scheme, 1.0)[0])
 
 
 def gaps(

@@ -23,9 +23,11 @@ SIDE = 256
 """Size in pixels of the window's picture."""
 WINDOW = 0.8
 """Side of the window over the side of a landmark crop."""
+SUPPORT = 0.35
+"""Mean trust in flow from the template below which it does not carry a face."""
 LOOKS = 6
 """Number of looks kept by which a person is known again."""
-STRANGER = 0.75
+STRANGER = 0.7
 """A face whose look is further than this from all that is known of a person is someone else."""
 
 
@@ -195,7 +197,7 @@ def within(picture: Picture, points: Array) -> Array:
     room = 0.02 * extent(box(points))
     height, width = picture.shape[:2]
     low, high = points.min(1) >= room, (points <= np.array([width - room, height - room])).all(1)
-    return (low & high).astype(np.float32)
+    return np.asarray(low & high, np.float32)
 
 
 def search_crop(ahead: Ahead, scheme: str) -> Tensor:
@@ -224,9 +226,10 @@ def settle(live: Live, ahead: Ahead, found: Found, threshold: float, free: bool)
     gain = np.clip(0.2 + (apart - 0.02) / 0.06, 0.2, 1) if believed else np.zeros_like(apart)
     gain = np.maximum(gain, believed * (1 - found.visibility.numpy()))[:, None]
     estimate = (view.points + gain * (seen - view.points)).astype(np.float32)
-    supported = ahead.known > 0.35
+    supported = ahead.known > SUPPORT and free
     if not believed:
-        confidence = min(confidence, 0.5 * threshold)
+        # Flow bridges what the network cannot see, and says so by a low confidence.
+        confidence = max(min(confidence, 0.5 * threshold), 0.4 * threshold * ahead.known) if supported else 0.0
     trust = (found.confidence if believed else torch.zeros_like(found.confidence)).numpy().astype(np.float32)
     facing = found.visibility.numpy().astype(np.float32)
     weight = found.confidence.numpy().astype(np.float32) * facing

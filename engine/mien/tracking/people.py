@@ -8,9 +8,9 @@ import numpy as np
 from mien.tracking.appearance import Look, distance
 from mien.tracking.shape import Array, box, extent
 
-SAME = 0.62
+SAME = 0.42
 """Looks nearer than this may belong to one person wherever they stand."""
-NEARBY = 0.85
+NEARBY = 0.8
 """The limit for a face that comes back where one was lost, without a cut between."""
 
 

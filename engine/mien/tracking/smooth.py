@@ -225,7 +225,9 @@ def choose(values: Wide, trust: Wide, least: float, strength: float, neighbors: 
             open_ &= (apart < limit) | ~there[:, None]
         chosen[open_] = index
         tried.append((now, gain))
-    return np.asarray(gaussian_filter1d(minimum_filter1d(chosen, 3, axis=0), 1.5, axis=0))
+    # Neighboring frames take similar windows, but never a wider one than the rule allows.
+    even = gaussian_filter1d(minimum_filter1d(chosen, 3, axis=0), 1.5, axis=0)
+    return np.asarray(np.minimum(even, chosen))
 
 
 def noise_of(values: Wide) -> Wide:
