@@ -120,12 +120,12 @@ def mark_against_truth(name: str, finder: FaceFinder, folder: Path, every: int, 
     """Detection and points on a clip of the scanned head."""
     tally = Tally()
     truth = np.load(folder / f"{name}_gt.npz")
-    corners = truth["points_xyz_model"][[36, 45]]
+    # The head turns in place: its width between the eyes is that of the frame that shows it most from the front.
+    front = int(np.abs(truth["yaw_pitch_roll"][:, :2]).sum(1).argmin())
+    span = float(np.linalg.norm(truth["points_px"][front][36, :2] - truth["points_px"][front][45, :2]))
     for row, picture in enumerate(frames_of(folder / f"{name}.mp4", every)):
         frame = row * every
-        known = torch.from_numpy(truth["points_px"][frame]).float()
-        depth = float(truth["R"][frame][2] @ corners.mean(0) + truth["t"][frame][2])
-        span = float(np.linalg.norm(corners[0] - corners[1]) * truth["focal_px"] / abs(depth))
+        known = torch.from_numpy(truth["points_px"][frame][:, :2]).float()
         found = finder.detect(picture, 60)
         tally.faces["large"] += 1
         middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - (known.amin(0) + known.amax(0)) / 2

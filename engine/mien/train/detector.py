@@ -30,7 +30,18 @@ from mien.train.splits import TRAINED_CLIPS
 
 REACH = {8: (0.0, 36.0), 16: (26.0, 80.0), 32: (60.0, 1e9)}
 """Sizes of faces, in pixels (root of the box's area), that each grid answers for."""
-EMPTY = ("brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
+EMPTY = (
+    "brick.png",
+    "cell.png",
+    "clock_motion.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "moon.png",
+    "retina.jpg",
+    "rocket.jpg",
+    "text.png",
+)
 """Pictures without faces among those that scikit-image ships: CC0 or public domain."""
 
 

@@ -209,7 +209,7 @@ def framed(random: Generator, frames: Frames) -> tuple[Picture, Labels]:
         spread = 0.4 * SIZE / scale
         aim = labels.boxes[which].reshape(2, 2).mean(0) + random.uniform(-spread, spread, 2)
     else:
-        scale = math.exp(random.uniform(math.log(0.4), math.log(2.5)))
+        scale = log_uniform(random, 0.4, 5)
         aim = random.uniform(0, 1, 2) * (width, height)
     return view(random, picture, labels, scale, aim)
 
@@ -261,6 +261,25 @@ def pasted(
             moved = held_in_front(random, scene, moved)
         labels = together([labels, moved])
     return scene, labels
+
+
+def strew_scraps(random: Generator, picture: Picture, close: Sprites) -> None:
+    """Strew a picture, in place, with scraps of close faces: an eye, an ear or a mouth alone is no face."""
+    for _ in range(int(random.integers(1, 6))):
+        row = int(random.integers(len(close.pictures)))
+        sprite, points = close.pictures[row], close.points[row]
+        piece = int(log_uniform(random, 0.12, 0.35) * np.ptp(points[:, 1]))
+        around = (
+            points[int(random.integers(len(points)))]
+            if random.random() < 0.7
+            else random.uniform(0, 1, 2) * sprite.shape[0]
+        )
+        x, y = np.clip(around - piece / 2, 0, sprite.shape[0] - piece).astype(int)
+        size = int(log_uniform(random, 10, 90))
+        scrap = cv2.resize(sprite[y : y + piece, x : x + piece], (size, size), interpolation=cv2.INTER_AREA)
+        turn = cv2.getRotationMatrix2D((size / 2, size / 2), random.uniform(-180, 180), 1)
+        turn[:, 2] += random.uniform(-0.1, 1, 2) * SIZE - size / 2
+        paste(picture, np.asarray(scrap, np.uint8), turn)
 
 
 def uncovered(labels: Labels, cover: Picture) -> Labels:
@@ -364,6 +383,8 @@ def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
         picture, labels = view(random, behind, NOBODY, math.exp(random.uniform(-0.6, 0.7)), aim)
         picture = np.ascontiguousarray(picture[..., random.permutation(3)])
         count = int(random.choice((0, 1, 2, 4, MOST), p=(0.12, 0.43, 0.2, 0.15, 0.1)))
+        if shelf.close is not None and random.random() < 0.35:
+            strew_scraps(random, picture, shelf.close)
     if random.random() < 0.5:
         picture, labels = np.asarray(cv2.flip(picture, 1), np.uint8), labels.mirrored(SIZE)
     if shelf.close is not None and count == 1 and random.random() < 0.2:
@@ -372,7 +393,16 @@ def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
         most = 175 if count == 1 else 90
         sizes = [log_uniform(random, 9, most) for _ in range(count)]
         picture, labels = pasted(random, picture, labels, shelf.people, sizes)
-    return photographed(random, picture, shelf.grain), in_frame(labels)
+    taken = photographed(random, picture, shelf.grain)
+    return taken, discernible(taken, in_frame(labels))
+
+
+def discernible(picture: Picture, labels: Labels) -> Labels:
+    """The labels, without learning from faces lost in darkness or glare."""
+    learn = labels.learn.copy()
+    for row, (x0, y0, x1, y1) in enumerate(np.clip(labels.boxes, 0, SIZE).astype(int)):
+        learn[row] &= bool(picture[y0:y1, x0:x1, 1].std() > 5) if x1 > x0 and y1 > y0 else False
+    return Labels(labels.boxes, labels.five, learn)
 
 
 def in_frame(labels: Labels) -> Labels:
