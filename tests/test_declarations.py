@@ -23,7 +23,7 @@ def name(value: Any) -> str:
 
 
 def test_the_shipped_declarations_are_current():
-    """If this fails: ``mien describe --json > engine/mien/nodes.json``, and read the difference."""
+    """If this fails: ``python -m mien.nodes > engine/mien/nodes.json``, and read the difference."""
     text = resources.files("mien").joinpath("nodes.json").read_text("utf-8")
     assert text == to_json(DECLARED)
     assert shipped() == tuple(DECLARED)
