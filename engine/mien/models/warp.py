@@ -35,6 +35,8 @@ LIMIT = 65504.0
 """Light that stands for infinity in a photograph: the largest half."""
 FOREHEAD = -0.24
 """Height, in units of the canonical mesh, above which hair may hide the forehead of a photograph."""
+GLINT = 13
+"""Cells of light that may interrupt a fringe on its way down from the hairline."""
 CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
 """Points of cheeks, nose and brow ridge whose color stands for skin."""
 OUTLINE = 3.0
@@ -163,11 +165,14 @@ def _without_fringe(image: Image, points: Points, facing: Tensor) -> Tensor:
     stained = (tint - tint[:, y, x].median(1).values[:, None, None]).abs().amax(0, keepdim=True)
     skin = (1 - mesh_warp.ramp(darker, 0.8, 1.6)) * (1 - mesh_warp.ramp(stained, 0.5, 1.0))
     # A fringe hangs from the hairline; what has bare skin above it is a brow or a shadow.
-    hair = torch.where(covered, mesh_warp.blur(1 - skin, 1.0), 1.0).cummin(1).values
+    # Glints in it, shorter than a forehead, do not part it from there.
+    hair = torch.where(covered, mesh_warp.blur(1 - skin, 1.0), 1.0)
+    closed = -max_pool2d(-max_pool2d(hair, (GLINT, 1), 1, (GLINT // 2, 0)), (GLINT, 1), 1, (GLINT // 2, 0))
+    hair = closed.cummin(1).values
     hair = hair * covered * mesh_warp.ramp(square, 0.25, 0.5)
     # Strands and the shadows of hair are narrower than what they spoil.
-    hair = mesh_warp.blur(mesh_warp.extend(max_pool2d(hair, 7, 1, 3), covered), 2.5)
-    return 1 - hair * (1 - mesh_warp.ramp(level, FOREHEAD - 0.06, FOREHEAD))
+    hair = mesh_warp.blur(mesh_warp.extend(max_pool2d(hair, 7, 1, 3), covered), 4.0)
+    return 1 - hair * (1 - mesh_warp.ramp(level, FOREHEAD - 0.12, FOREHEAD))
 
 
 @dataclass(frozen=True)
