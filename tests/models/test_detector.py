@@ -9,7 +9,7 @@ import pytest
 import skimage
 import torch
 
-from mien.models import detector
+from mien.models import backends, detector
 from mien.models.detector import Detector, centers, fold, look, overlap, place, shrink_factor, suppress
 
 CPU = torch.device("cpu")
@@ -33,7 +33,12 @@ def worn_in(seed):
 
 @pytest.fixture(scope="module")
 def trained():
-    return detector.load()
+    return backends.open("builtin")
+
+
+def found(finder, picture, smallest):
+    answer = finder.detect(picture, smallest)
+    return answer.boxes, answer.five, answer.scores
 
 
 def test_every_cell_of_three_grids_answers():
@@ -73,9 +78,9 @@ def test_suppress_agrees_with_opencv(seed):
     generator = np.random.default_rng(seed)
     # One size for all, so that no box lies inside another and only the overlap decides.
     corner = generator.uniform(0, 60, (40, 2))
-    scores = generator.permutation(40) / 40
+    scores = (generator.permutation(40) + 1) / 41
     rectangles = np.concatenate((corner, np.full((40, 2), 20.0)), 1)
-    expected = cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), -1.0, 0.4)
+    expected = cv2.dnn.NMSBoxes(rectangles.tolist(), scores.tolist(), 0.0, 0.4)
     boxes = torch.from_numpy(np.concatenate((corner, corner + 20), 1))
     assert suppress(boxes, torch.from_numpy(scores), 0.4).tolist() == [int(row) for row in expected]
 
@@ -115,7 +120,7 @@ def test_finds_the_portraits_at_any_size(trained, name, scale, mirrored):
         picture = np.ascontiguousarray(picture[:, ::-1])
         known = known[:, [2, 1, 0, 3]] * torch.tensor([-1, 1, -1, 1.0]) + picture.shape[1] * torch.tensor([1, 0, 1, 0])
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    boxes, five, scores = detector.find(trained, picture, 20, CPU)
+    boxes, five, scores = found(trained, picture, 20)
     assert (scores > 0.5).sum() == 1
     assert overlap(boxes[:1], known * scale).item() > 0.5
     left, right, nose, left_mouth, right_mouth = five[0]
@@ -127,7 +132,7 @@ def test_finds_a_face_that_fills_the_frame(trained):
     path, (x0, y0, x1, y1) = PORTRAITS["hopper"]
     close = read(path)[y0 - 10 : y1 + 10, x0 - 10 : x1 + 10]
     picture = cv2.resize(close, (1300, 1480), interpolation=cv2.INTER_CUBIC)
-    boxes, _, scores = detector.find(trained, picture, 200, CPU)
+    boxes, _, scores = found(trained, picture, 200)
     assert scores[0] > 0.5
     assert overlap(boxes[:1], torch.tensor([[62.0, 59, 1238, 1421]])).item() > 0.5
 
@@ -136,7 +141,7 @@ def test_finds_several_faces_at_their_places(trained):
     collins, hopper = (read(path) for path, _ in PORTRAITS.values())
     picture = np.zeros((600, 1100, 3), np.uint8)
     picture[40:552, :512], picture[:, 550:1062] = collins, hopper
-    boxes, _, scores = detector.find(trained, picture, 40, CPU)
+    boxes, _, scores = found(trained, picture, 40)
     middles = ((boxes[:, :2] + boxes[:, 2:]) / 2)[scores > 0.5]
     middles = middles[middles[:, 0].argsort()]
     torch.testing.assert_close(middles, torch.tensor([[225.0, 170], [810, 225]]), atol=30, rtol=0)
@@ -144,11 +149,11 @@ def test_finds_several_faces_at_their_places(trained):
 
 def test_answers_the_same_twice_and_follows_the_picture(trained):
     picture = read(PORTRAITS["collins"][0])
-    first = detector.find(trained, picture, 40, CPU)
-    again = detector.find(trained, picture, 40, CPU)
+    first = found(trained, picture, 40)
+    again = found(trained, picture, 40)
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
     moved = cv2.copyMakeBorder(picture, 0, 0, 64, 0, cv2.BORDER_REPLICATE)[:, :512]
-    boxes, _, _ = detector.find(trained, np.ascontiguousarray(moved), 40, CPU)
+    boxes, _, _ = found(trained, np.ascontiguousarray(moved), 40)
     torch.testing.assert_close(boxes[0], first[0][0] + torch.tensor([64.0, 0, 64, 0]), atol=6, rtol=0)
 
 
@@ -160,17 +165,17 @@ def test_no_face_in_pictures_without_one(trained):
         np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8),
     ]
     for picture in pictures:
-        _, _, scores = detector.find(trained, picture, 20, CPU)
+        _, _, scores = found(trained, picture, 20)
         assert not (scores > 0.5).any()
 
 
 def test_finds_a_scanned_head_through_its_turn_to_profile(trained, shared):
     from mien.train.detector import read_clip
 
-    truth = np.load(shared / "media" / "synthetic_head" / "turn_gt.npz")["points_px"]
+    truth = np.load(shared / "media" / "synthetic_head" / "turn_gt.npz")["points_px"][..., :2]
     frames = read_clip(shared / "media" / "synthetic_head" / "turn.mp4")
     for row in range(0, len(frames), 15):
-        boxes, _, scores = detector.find(trained, frames[row], 100, CPU)
+        boxes, _, scores = found(trained, frames[row], 100)
         assert len(scores) and scores[0] > 0.4, row
         points = truth[row]
         middle = (boxes[0, :2] + boxes[0, 2:]).numpy() / 2

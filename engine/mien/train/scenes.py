@@ -393,8 +393,12 @@ def scene(random: Generator, shelf: Stock) -> tuple[Picture, Labels]:
         most = 175 if count == 1 else 90
         sizes = [log_uniform(random, 9, most) for _ in range(count)]
         picture, labels = pasted(random, picture, labels, shelf.people, sizes)
+    left, top, right, bottom = random.integers(0, 64, 4).tolist() if random.random() < 0.15 else (0, 0, 0, 0)
+    # As the detector is shown whole pictures: their edges smeared outward.
+    inside = picture[top : SIZE - bottom, left : SIZE - right]
+    picture = np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE), np.uint8)
     taken = photographed(random, picture, shelf.grain)
-    return taken, discernible(taken, in_frame(labels))
+    return taken, discernible(taken, in_frame(labels, (left, top, SIZE - right, SIZE - bottom)))
 
 
 def discernible(picture: Picture, labels: Labels) -> Labels:
@@ -405,9 +409,9 @@ def discernible(picture: Picture, labels: Labels) -> Labels:
     return Labels(labels.boxes, labels.five, learn)
 
 
-def in_frame(labels: Labels) -> Labels:
-    """Only the faces that reach into the picture; those mostly outside or too small are looked away from."""
-    sides = np.clip(labels.boxes, 0, SIZE)
+def in_frame(labels: Labels, frame: tuple[int, int, int, int] = (0, 0, SIZE, SIZE)) -> Labels:
+    """Only the faces that reach into the frame x0, y0, x1, y1; those mostly outside or tiny are looked away from."""
+    sides = np.clip(labels.boxes.reshape(-1, 2, 2), frame[:2], frame[2:]).reshape(-1, 4)
     seen = np.prod(sides[:, 2:] - sides[:, :2], 1) / np.prod(labels.boxes[:, 2:] - labels.boxes[:, :2], 1)
     size = face_size(labels)
     learn = labels.learn & (seen > 0.4) & (size > 8)
