@@ -35,8 +35,8 @@ class Photo:
 
     Attributes:
         image: (3, H, W) scene-linear, working space.
-        points: (468, 3) mesh landmarks in its pixels.
-        weight: (468,) trust in each.
+        points: (468, 3) mesh or (68, 3) ibug68 landmarks in its pixels.
+        weight: (468,) or (68,) trust in each.
         aspect: Pixel aspect.
     """
 
@@ -78,8 +78,6 @@ def read_photo(shot: Shot, colors: Colors, space: str, finder: FaceFinder) -> Ph
     weight = (marks.confidence * marks.visibility).mean(0)
     if float(marks.presence.mean()) < SURE:
         raise MienError(f"No clear face in the source {shot.path}. Choose a sharper or more frontal picture.")
-    if finder.scheme != "mesh":
-        raise MienError(f"The detector gives {finder.scheme} points; a warp needs the mesh. Use --detector builtin.")
     return Photo(image, points, weight, shot.aspect)
 
 
