@@ -1,0 +1,368 @@
+"""What the main job must reach, measured on whole shots in one go: ``python tests/bench/shot.py [--frames 6] [--long 1000]``.
+
+Prints figures and ratios beside what is asked of them; nothing here fails on a time. Processor time stands beside
+wall time, because a busy machine stretches the one and not the other. ``--only NAME`` runs one part.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import OpenImageIO as oiio
+import torch
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "engine")]
+
+from mien import recipe as recipes
+from mien.chain import evaluate, face_in, region
+from mien.color import load
+from mien.commands.convert import run_recipe
+from mien.deliver import Destination, compute, write
+from mien.files.identities import Likeness, write_identity
+from mien.files.region import Region
+from mien.files.shot import open_shot, read_region
+from mien.files.tracks import TrackedPlate, write_tracks
+from mien.job import Job, frame_key, open_job
+from mien.performer import Photo, photo_identity
+from mien.recipe import CONVERT, Output, PlateChoice, Recipe
+from mien.run import corners, plate_of, read_source, render, solved
+from mien.types import FaceTrack, Layer
+from shots import FIRST, Made, make_shot, points_at, read_exr, texture, write_exr
+from tracking import portraits
+
+SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "8K": (7680, 4320)}
+FACE = 400
+"""Width of the face in pixels, the same on every plate."""
+Pixels = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def quiet(event: object) -> None:
+    """Nobody listens."""
+
+
+def say(name: str, figure: str, asked: str) -> None:
+    print(f"{name:68} {figure:>28}   {asked}", flush=True)
+
+
+@dataclass
+class Clock:
+    """Wall and processor seconds of a stretch of work."""
+
+    wall: float = 0.0
+    processor: float = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        self.wall += time.perf_counter() - wall
+        self.processor += time.process_time() - processor
+
+
+def make_plate(folder: Path, size: tuple[int, int], count: int) -> Made:
+    """A shot of ``count`` frames, all of one large plate, with a face of FACE pixels that moves a little."""
+    width, height = size
+    still = folder / "still.exr"
+    tile = texture(540, 480, 7)
+    write_exr(still, np.tile(tile, (height // 540, width // 480, 1)), colorInteropID="lin_ap1_scene")
+    pattern = folder / "plate" / "shot.%04d.exr"
+    pattern.parent.mkdir()
+    frames = range(FIRST, FIRST + count)
+    for frame in frames:
+        Path(str(pattern) % frame).symlink_to(still)
+    places = [points_at(width / 2 + 2 * i, height / 2 + i, FACE) for i in range(count)]
+    return shot_of(folder, pattern, size, torch.stack(places), texture(700, 700, 99) * 0.7, points_at(350, 350, FACE))
+
+
+def shot_of(
+    folder: Path, pattern: Path, size: tuple[int, int], points: torch.Tensor, photo: Pixels, there: torch.Tensor
+) -> Made:
+    """Track, identity and recipe for a plate on disk and a photograph in working light."""
+    count, colors = len(points), load()
+    ones, never = torch.ones(count), torch.zeros(count, dtype=torch.bool)
+    track = FaceTrack("A", FIRST, points, torch.ones(points.shape[:2]), ones, never)
+    frames = range(FIRST, FIRST + count)
+    write_tracks(folder / "track.json", (track,), TrackedPlate(str(pattern), *size, FIRST, frames[-1], 1.0, Fraction(24)))
+    source = Photo(torch.from_numpy(photo).movedim(-1, 0), there, torch.ones(468), 1.0)
+    identity = folder / "performer.safetensors"
+    write_identity(identity, photo_identity([source], ["photo"], colors, Likeness("Nobody", "bench")))
+    recipe = Recipe(
+        plate=PlateChoice(str(pattern), FIRST, frames[-1]),
+        steps=CONVERT,
+        output=Output(str(folder / "out"), "shot", ("layer",)),
+        identity=str(identity),
+        track=str(folder / "track.json"),
+    )
+    path = folder / "shot.recipe.json"
+    path.write_text(recipes.write(recipes.check(recipe)))
+    return Made(folder, str(pattern), folder / "track.json", identity, path, frames)
+
+
+def run(made: Made, path: Path | None = None) -> None:
+    outcome = run_recipe(recipes.read(path or made.recipe), None, "cpu", False, quiet, ())
+    assert not outcome.failed, outcome.failed
+
+
+# What is promised of pixels.
+
+
+def laid_by_another_program(made: Made, frame: int) -> int:
+    """Values outside the matte that differ from the plate after OpenImageIO's own over of the layer."""
+    plate = oiio.ImageBuf(made.plate % frame)
+    shape = plate.get_pixels(oiio.FLOAT)
+    opaque = oiio.ImageBufAlgo.channels(plate, ("R", "G", "B", 1.0), ("R", "G", "B", "A"))
+    layer = oiio.ImageBuf(str(made.folder / "out" / "layer" / f"shot.{frame}.exr"))
+    front = oiio.ImageBufAlgo.channels(layer, ("R", "G", "B", "A"))
+    laid = oiio.ImageBufAlgo.over(front, opaque)
+    assert not laid.has_error, laid.geterror()
+    spec, alpha = layer.spec(), front.get_pixels(oiio.FLOAT)[..., 3]
+    here = laid.spec()
+    assert (here.x, here.y, here.width, here.height) == (plate.spec().x, plate.spec().y, *shape.shape[1::-1])
+    outside = np.ones(shape.shape[:2], bool)
+    y, x = spec.y - here.y, spec.x - here.x
+    outside[y : y + spec.height, x : x + spec.width] = alpha == 0
+    kind = str(plate.spec().format)
+    type_ = np.float16 if kind == "half" else np.float32
+    bits = {2: np.uint16, 4: np.uint32}[np.dtype(type_).itemsize]
+    with np.errstate(invalid="ignore"):
+        after = laid.get_pixels(oiio.FLOAT)[..., :3].astype(type_).view(bits)
+        before = shape[..., :3].astype(type_).view(bits)
+    return int((after != before)[outside].sum())
+
+
+def changed_by_us(made: Made, frame: int) -> tuple[int, int]:
+    """Bits' worth of values outside the matte that differ in the full frame, and how many inside."""
+    plate_spec, plate = read_exr(Path(made.plate % frame))
+    _, full = read_exr(made.folder / "out" / "full" / f"shot.{frame}.exr")
+    spec, layer = read_exr(made.folder / "out" / "layer" / f"shot.{frame}.exr")
+    outside = np.ones(plate.shape[:2], bool)
+    y, x = spec.y - plate_spec.y, spec.x - plate_spec.x
+    outside[y : y + spec.height, x : x + spec.width] = layer[..., list(spec.channelnames).index("A")] == 0
+    bits = {2: np.uint16, 4: np.uint32}[plate.itemsize]
+    differing = plate.view(bits) != full.view(bits)
+    return int(differing[outside].sum()), int(differing[~outside].sum())
+
+
+def pixels_kept(scratch: Path) -> None:
+    for kind in ("half", "float"):
+        made = make_shot(scratch / kind, 3, kind=kind)
+        shine(made, kind)
+        run(made)
+        found = [changed_by_us(made, frame) for frame in made.frames]
+        assert all(inside for _, inside in found)
+        say(f"values outside the matte that differ, comp, {kind}", str(sum(n for n, _ in found)), "0")
+        found_there = sum(laid_by_another_program(made, frame) for frame in made.frames)
+        say(f"the same, layer laid over by OpenImageIO, {kind}", str(found_there), "0")
+        spec, full = read_exr(made.folder / "out" / "full" / f"shot.{FIRST}.exr")
+        kept = full[4, 4].astype(float).min(), full[5, 4].astype(float).max()
+        say(f"16.0 and -0.05 beside the face, {kind}", f"{kept[0]:.4g} {kept[1]:.4g}", "16 -0.05")
+        say(f"inf and NaN beside the face, {kind}", f"{full[3, 3, 0]} {full[3, 5, 0]}", "inf nan")
+        glint = full[82 - spec.y, 90 - spec.x].astype(float).min()
+        say(f"a highlight of 8.0 on the face, {kind}", f"{glint:.2f}", "> 4")
+
+
+def shine(made: Made, kind: str) -> None:
+    """Put a highlight of 8.0 on the face in the first frame."""
+    path = Path(made.plate % FIRST)
+    spec, pixels = read_exr(path)
+    pixels[82 - spec.y - 2 : 82 - spec.y + 3, 90 - spec.x - 2 : 90 - spec.x + 3] = 8.0
+    window = spec.full_width, spec.full_height
+    write_exr(path, pixels.astype(np.float32), (spec.x, spec.y), window, kind, colorInteropID="lin_ap1_scene")
+
+
+def onto_themselves(scratch: Path) -> None:
+    """A portrait put on the frame it is, with the same points."""
+    for name, size, width in (("collins", (512, 512), None), ("hopper", (512, 600), None)):
+        picture = portraits.picture(name)[: size[1], : size[0]]
+        light = (picture.astype(np.float32) / 255) ** 2.4
+        folder = scratch / name
+        write_exr(folder / "plate" / f"shot.{FIRST}.exr", light, kind="float", colorInteropID="lin_ap1_scene")
+        points = portraits.landmarks(name)
+        made = shot_of(folder, folder / "plate" / "shot.%04d.exr", picture.shape[1::-1], points[None], light, points)
+        run(made, made.changed("out", write=("layer", "full"), pixels="float"))
+        spec, layer = read_exr(folder / "out" / "layer" / f"shot.{FIRST}.exr")
+        names = list(spec.channelnames)
+        matte = layer[..., names.index("A")] > 0
+        _, full = read_exr(folder / "out" / "full" / f"shot.{FIRST}.exr")
+        rows, columns = slice(spec.y, spec.y + spec.height), slice(spec.x, spec.x + spec.width)
+        error = (full - light)[rows, columns][matte]
+        psnr = 10 * np.log10(1 / max(np.square(error).mean(), 1e-20))
+        say(f"{name} put on themselves, PSNR inside the matte, {matte.sum()} px", f"{psnr:.1f} dB", "> 45 dB")
+
+
+# What it costs.
+
+
+def opened(made: Made) -> Job:
+    return solved(open_job(recipes.read(made.recipe), "cpu"), quiet)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds per frame of the three stages, each alone."""
+
+    read: Clock
+    compute: Clock
+    write: Clock
+
+
+def stages(job: Job, count: int) -> Costs:
+    """Each stage alone over the same frames; the first frame is not counted."""
+    destination = Destination(job)
+    final = job.recipe.steps[-1].name
+    clocks = Clock(), Clock(), Clock()
+    for row, frame in enumerate(job.shot.frames):
+        now = clocks if row else (Clock(), Clock(), Clock())
+        with now[0].running():
+            source = read_source(job, frame, frame_key(job, frame, final), destination.needs_whole)
+        with now[1].running():
+            plate = plate_of(job, source)
+            values = evaluate(job.chain, frame, plate, final)
+            assert values is not None
+            layers = [value for value in values.values() if isinstance(value, Layer)]
+            made = compute(destination, frame, source.key, source.header, source.native, plate, layers[0], layers[-1])
+        with now[2].running():
+            write(destination, made)
+    return Costs(*(Clock(c.wall / (count - 1), c.processor / (count - 1)) for c in clocks))
+
+
+def with_opencv(job: Job) -> Clock:
+    """The same steps on the whole frame; where the map and the outline come from is not even counted."""
+    frame = job.shot.frames[-1]
+    face = face_in(job.chain, frame)
+    assert face is not None
+    plate = read_region(job.shot, frame, job.shot.display)
+    height, width = plate.shape[:2]
+    performer = texture(700, 700, 99) * 0.7
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    low = face.points[:, :2].amin(0).tolist()
+    across, down = columns - low[0] + 150, rows - low[1] + 100
+    outline = face.points[:, :2].numpy()
+    hull = cv2.convexHull(outline.astype(np.int32))
+    mask = np.zeros((height, width), np.float32)
+    cv2.fillPoly(mask, [hull], 1.0)
+    radius = max(1, round(0.03 * FACE))
+    clock = Clock()
+    for turn in range(2):
+        now = Clock() if turn == 0 else clock
+        with now.running():
+            drawn = cv2.remap(performer, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            shape = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+            matte = cv2.GaussianBlur(cv2.erode(mask, shape), (0, 0), radius)[..., None]
+            face_lab, plate_lab = cv2.cvtColor(drawn, cv2.COLOR_RGB2LAB), cv2.cvtColor(plate, cv2.COLOR_RGB2LAB)
+            inside = (mask > 0).astype(np.uint8)
+            means = [cv2.meanStdDev(picture, mask=inside) for picture in (face_lab, plate_lab)]
+            (m0, s0), (m1, s1) = [(m.T.astype(np.float32), s.T.astype(np.float32)) for m, s in means]
+            moved = cv2.cvtColor((face_lab - m0) * (s1 / s0) + m1, cv2.COLOR_LAB2RGB)
+            plate + matte * (moved - plate)
+    return clock
+
+
+def costs(scratch: Path, count: int) -> None:
+    """Cost by plate, against OpenCV on the whole frame, and what overlapping leaves."""
+    reference: Clock | None = None
+    for name, size in SIZES.items():
+        folder = scratch / name
+        folder.mkdir()
+        made = make_plate(folder, size, count)
+        job = opened(made)
+        with torch.inference_mode():
+            alone = stages(job, count)
+        reference = reference or alone.compute
+        ratio = alone.compute.processor / reference.processor
+        for stage in ("read", "compute", "write"):
+            clock = getattr(alone, stage)
+            say(f"{name}: {stage} per frame, processor (wall)",
+                f"{1000 * clock.processor:.0f} ms ({1000 * clock.wall:.0f})", "")  # fmt: skip
+        say(f"{name}: compute over compute at 1080p", f"x{ratio:.2f}", "<= 1.2")
+        theirs = with_opencv(job)
+        say(f"{name}: OpenCV on the whole frame, processor (wall), over compute",
+            f"{1000 * theirs.processor:.0f} ms ({1000 * theirs.wall:.0f}) x{theirs.processor / alone.compute.processor:.1f}",
+            ">= 5 at 4K")  # fmt: skip
+        overlapped(made, alone, name, count)
+
+
+def overlapped(made: Made, alone: Costs, name: str, count: int) -> None:
+    job = opened(made)
+    clock = Clock()
+    stamps: list[float] = []
+    with clock.running():
+        result = render(job, job.shot.frames, lambda event: stamps.append(time.perf_counter()), force=True)
+    assert not result.failed
+    slowest = max(alone.read.wall, alone.compute.wall, alone.write.wall)
+    # Between the first frame and the last, so that filling the belt once is not counted against every frame.
+    each = clock.wall / count
+    say(f"{name}: overlapped per frame, wall, over the slowest stage alone",
+        f"{1000 * each:.0f} ms x{each / slowest:.2f}", "<= 1.3")  # fmt: skip
+
+
+LONG = """
+import resource, sys
+sys.path[:0] = sys.argv[2:4]
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from mien import recipe as recipes
+from mien.commands.convert import run_recipe
+outcome = run_recipe(recipes.read(Path(sys.argv[1])), None, "cpu", False, lambda event: None, ())
+assert not outcome.failed, outcome.failed
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory(scratch: Path, long: int) -> None:
+    """Peak memory of a short and of a long shot, each in its own process."""
+    peaks = []
+    for count in (long // 10, long):
+        folder = scratch / f"long{count}"
+        folder.mkdir(parents=True)
+        still = folder / "still.exr"
+        write_exr(still, texture(192, 256, 7), colorInteropID="lin_ap1_scene")
+        pattern = folder / "plate" / "shot.%04d.exr"
+        pattern.parent.mkdir()
+        for frame in range(FIRST, FIRST + count):
+            Path(str(pattern) % frame).symlink_to(still)
+        points = torch.stack([points_at(120 + 4 * np.sin(i / 9), 96, 64) for i in range(count)])
+        made = shot_of(folder, pattern, (256, 192), points, texture(120, 120, 99) * 0.7, points_at(60, 60, 64))
+        paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "engine")]
+        done = subprocess.run(
+            [sys.executable, "-c", LONG, str(made.recipe), *paths], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout) / 1024)
+    say(f"peak memory, {long} frames over {long // 10}", f"{peaks[1]:.0f} / {peaks[0]:.0f} MiB x{peaks[1] / peaks[0]:.3f}",
+        "<= 1.05")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=6, help="frames of each plate that is timed")
+    parser.add_argument("--long", type=int, default=1000, help="frames of the long shot; the short one has a tenth")
+    parser.add_argument("--only", choices=("pixels", "themselves", "costs", "memory"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    parts: dict[str, Callable[[Path], None]] = {
+        "pixels": pixels_kept,
+        "themselves": onto_themselves,
+        "costs": lambda scratch: costs(scratch, arguments.frames),
+        "memory": lambda scratch: memory(scratch, arguments.long),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, part in parts.items():
+            if arguments.only in (None, name):
+                part(Path(scratch) / name if name != "costs" else Path(scratch))
+
+
+if __name__ == "__main__":
+    main()
