@@ -24,9 +24,9 @@ from mien.train.album import SIDE, UNKNOWN, Album, load_album
 
 FILMED = 0.14
 """Share of real crops in a batch, where there are any."""
-ABSENT = 0.08
+ABSENT = 0.04
 """Share of crops that show only a corner of a face."""
-EMPTY = 0.06
+EMPTY = 0.03
 """Share of crops that show anything but a face, where there are any."""
 
 
