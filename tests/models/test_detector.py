@@ -102,7 +102,7 @@ def test_working_size_follows_the_smallest_face():
 @pytest.mark.parametrize("size", [(37, 53), (480, 640), (1, 200)])
 def test_looks_at_pictures_of_any_size(size):
     picture = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-    boxes, five, scores = look(fold(worn_in(2)), picture, 0.5, CPU)
+    boxes, five, scores = look(fold(worn_in(2)), picture, 16, CPU)
     assert boxes.shape == (len(scores), 4) and five.shape == (len(scores), 5, 2)
 
 

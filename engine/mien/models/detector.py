@@ -29,8 +29,10 @@ SMALLEST = 10.0
 """Narrowest face in working pixels that the detector is trained for."""
 CERTAIN = 0.3
 """Scores below this are not reported."""
-LARGEST = 160
-"""Faces wider than this many working pixels are left to the next smaller look."""
+LARGEST = 100
+"""Pictures with a longer side are looked at once more, at a quarter of the size: for faces too large before."""
+BORDER = 32
+"""Width in pixels of the border around those smaller pictures."""
 
 
 class Cells(NamedTuple):
@@ -182,35 +184,40 @@ def find(
     """
     height, width = picture.shape[:2]
     factor = shrink_factor(height, width, smallest, SMALLEST)
-    looks = [look(network, picture, factor, device)]
-    while factor * max(height, width) > LARGEST:
-        factor /= 4
-        looks.append(look(network, picture, factor, device))
+    shown, border, looks = scaled(picture, width * factor, height * factor), 0, []
+    while True:
+        boxes, five, scores = look(network, shown, border, device)
+        stretch = torch.tensor([width / shown.shape[1], height / shown.shape[0]])
+        looks.append(((boxes.reshape(-1, 2, 2) * stretch).reshape(-1, 4), five * stretch, scores))
+        if max(shown.shape) <= LARGEST:
+            break
+        shown, border = scaled(shown, shown.shape[1] / 4, shown.shape[0] / 4), BORDER
     boxes, five, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
     kept = suppress(boxes, scores, 0.4)
     return boxes[kept], five[kept], scores[kept]
 
 
-def look(
-    network: Detector, picture: NDArray[np.uint8], factor: float, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the detector once on ``picture`` times ``factor``; boxes, points and scores in picture pixels.
+def scaled(picture: NDArray[np.uint8], width: float, height: float) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) resized to about ``width`` by ``height``."""
+    size = max(1, round(width)), max(1, round(height))
+    shrinks = size[0] < picture.shape[1]
+    return np.asarray(
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
+    )
 
-    A border of half the largest face surrounds the picture, so that faces cut by its edge or filling it are
-    seen whole, as in training.
+
+def look(
+    network: Detector, picture: NDArray[np.uint8], border: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the detector once on a picture with its edges smeared outward by ``border`` pixels and to a multiple of 32.
+
+    With the border, faces that fill the picture or are cut by its edge are seen whole, as in training.
     """
-    height, width = picture.shape[:2]
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    border = 32
-    right, bottom = (border + -(length + 2 * border) % 32 for length in size)
-    framed = cv2.copyMakeBorder(shrunk, border, bottom, border, right, cv2.BORDER_REPLICATE)
-    batch = torch.from_numpy(np.ascontiguousarray(framed)).to(device).permute(2, 0, 1)[None].float() / 255
+    right, bottom = (border + -(length + 2 * border) % 32 for length in picture.shape[1::-1])
+    framed = cv2.copyMakeBorder(picture, border, bottom, border, right, cv2.BORDER_REPLICATE)
+    batch = torch.from_numpy(framed).to(device).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         cells = network(batch.contiguous(memory_format=torch.channels_last))
     scores = cells.logits[0].sigmoid()
     sure = scores > CERTAIN
-    stretch = torch.tensor([width / size[0], height / size[1]])
-    boxes = (cells.boxes[0][sure].cpu().reshape(-1, 2, 2) - border) * stretch
-    five = (cells.five[0][sure].cpu() - border) * stretch
-    return boxes.reshape(-1, 4), five, scores[sure].cpu()
+    return cells.boxes[0][sure].cpu() - border, cells.five[0][sure].cpu() - border, scores[sure].cpu()
