@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -95,6 +96,13 @@ def test_tracklets_are_joined_by_look_across_a_cut_and_never_when_together() -> 
         [(0, True), (10, False)],
     ]
     assert len(join([tracklet("collins", 0, 10, 100), tracklet("collins", 5, 10, 300)])) == 2
+
+
+def test_an_ear_taken_for_a_face_is_left_out() -> None:
+    head, passer = tracklet("collins", 0, 10, 100), tracklet("hopper", 0, 10, 300)
+    ear = replace(head, points=head.points * 0.2 + np.float32([110, 70, 0]))
+    assert [len(person) for person in join([ear, head, passer])] == [1, 1]
+    assert all(person[0] is not ear for person in join([ear, head, passer]))
 
 
 def test_noise_is_no_face_and_a_face_is() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.tracking.appearance import Look, distance
-from mien.tracking.shape import Array, box, extent
+from mien.tracking.shape import Array, box, extent, part_of
 
 SAME = 0.42
 """Looks nearer than this may belong to one person wherever they stand."""
@@ -41,8 +41,12 @@ class Tracklet:
 
 
 def join(tracklets: Sequence[Tracklet]) -> tuple[tuple[Tracklet, ...], ...]:
-    """Group tracklets by person, in order of appearance; tracklets that overlap in time are different people."""
-    groups: list[list[Tracklet]] = [[one] for one in sorted(tracklets, key=lambda t: t.first)]
+    """Group tracklets by person, in order of appearance; tracklets that overlap in time are different people.
+
+    What rides on the head of a larger face (an ear taken for a face) is left out.
+    """
+    whole = [one for one in tracklets if not any(on_head(one, other) for other in tracklets)]
+    groups: list[list[Tracklet]] = [[one] for one in sorted(whole, key=lambda t: t.first)]
     while True:
         costs = [
             (cost(a, b), i, j)
@@ -57,6 +61,16 @@ def join(tracklets: Sequence[Tracklet]) -> tuple[tuple[Tracklet, ...], ...]:
         groups[i] = sorted(groups[i] + groups[j], key=lambda t: t.first)
         del groups[j]
     return tuple(tuple(group) for group in groups)
+
+
+def on_head(small: Tracklet, large: Tracklet) -> bool:
+    """Whether a tracklet rides on the head of another most of the time: no face of its own."""
+    low, high = max(small.first, large.first), min(small.last, large.last)
+    frames = range(low, high + 1, 4)
+    riding = [
+        part_of(box(small.points[frame - small.first]), box(large.points[frame - large.first])) for frame in frames
+    ]
+    return len(riding) > 0 and float(np.mean(riding)) > 0.7
 
 
 def together(first: Sequence[Tracklet], second: Sequence[Tracklet]) -> bool:

@@ -60,6 +60,12 @@ def same_place(first: Array, second: Array) -> bool:
     return overlap(a, b) > 0.4 and between < 0.3 * min(extent(a), extent(b))
 
 
+def part_of(small: Array, large: Array) -> bool:
+    """Whether a box lies on the head that a much larger box belongs to: an ear or a mouth taken for a face."""
+    between = float(np.linalg.norm((small[:2] + small[2:] - large[:2] - large[2:]) / 2))
+    return extent(small) < 0.4 * extent(large) and between < 0.75 * extent(large)
+
+
 def outside(points: Array, picture: NDArray[np.uint8]) -> bool:
     """Whether the middle of a face has left the picture."""
     middle = points[:, :2].mean(0)

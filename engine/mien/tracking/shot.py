@@ -15,7 +15,7 @@ from mien.tracking.by_hand import check_keys, placed_tracks
 from mien.tracking.follow import Found, Live, Picture, Step, begin, expect, in_picture, search_crop, settle
 from mien.tracking.keys import Keys
 from mien.tracking.people import Tracklet, join
-from mien.tracking.shape import Array, box, outside, overlap, plausibility, same_place
+from mien.tracking.shape import Array, box, outside, overlap, part_of, plausibility, same_place
 from mien.types import FaceTrack, Footage
 
 HOLD = 20
@@ -148,7 +148,7 @@ def newcomers(
         corners = detections.boxes[index].numpy()
         if score < confidence or corners[2] - corners[0] < smallest:
             continue
-        if any(overlap(corners, box(points)) > 0.35 for points in held):
+        if any(overlap(corners, box(points)) > 0.35 or part_of(corners, box(points)) for points in held):
             continue
         crop = crop_from_detection(detections.boxes[index], detections.five[index])
         for _ in range(2):
