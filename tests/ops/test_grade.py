@@ -13,7 +13,7 @@ from scipy import linalg
 from mien.ops import grade
 from mien.types import ColorSample, Series
 
-SOLVERS = {"mean": grade.mean, "reinhard": grade.reinhard, "mkl": grade.mkl}
+SOLVERS = {"tone": grade.tone, "mean": grade.mean, "reinhard": grade.reinhard, "mkl": grade.mkl}
 FULL = torch.ones(1, 64, 64)
 
 
@@ -239,3 +239,21 @@ def test_empty_measurements_are_gaps() -> None:
 def test_regions_must_agree() -> None:
     with pytest.raises(ValueError, match="same region"):
         grade.measure(picture(1), picture(1, size=32), FULL)
+
+
+def test_tone_matches_means_and_the_spread_of_luminance() -> None:
+    face, plate = picture(1, 0.2), picture(2, 0.6)
+    move = grade.tone(grade.measure(face, plate, FULL))
+    moved = grade.apply(face, move)
+    assert torch.allclose(moved.mean((1, 2)), plate.mean((1, 2)), rtol=1e-4)
+    weights = torch.tensor([0.2722, 0.6741, 0.0537])[:, None, None]
+    spread = [float((p * weights).sum(0).std()) for p in (moved, plate)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.02)
+
+
+def test_tone_lifts_black_toward_the_plates_own_color() -> None:
+    face, plate = picture(1, 0.2) * 3 - 0.4, picture(2, 0.6)
+    move = grade.tone(grade.measure(face, plate, FULL))
+    lift, mean = torch.tensor(move.offset), plate.mean((1, 2))
+    assert (lift > 0).all()
+    assert torch.allclose(lift / lift.sum(), mean / mean.sum(), atol=1e-3)

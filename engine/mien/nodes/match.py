@@ -8,7 +8,7 @@ from mien.ops import grade as moves
 from mien.ops import region
 from mien.types import ColorSample, Grade, Layer, Plate, Series, White
 
-SOLVERS = {"mean": moves.mean, "reinhard": moves.reinhard, "mkl": moves.mkl}
+SOLVERS = {"tone": moves.tone, "mean": moves.mean, "reinhard": moves.reinhard, "mkl": moves.mkl}
 
 
 def measure_color(
@@ -38,15 +38,16 @@ def measure_color(
 def match_color(
     samples: Series[ColorSample],
     *,
-    method: Literal["none", "mean", "reinhard", "mkl"] = "mean",
+    method: Literal["none", "tone", "mean", "reinhard", "mkl"] = "tone",
     smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
 ) -> Series[Grade]:
     """Solve the color move from face to plate over the whole shot.
 
     Args:
         samples: What was measured in each frame.
-        method: mean moves exposure and white balance and keeps black black; reinhard also matches contrast,
-            channel by channel; mkl also turns hues. The last two shift blacks.
+        method: mean moves exposure and white balance and keeps black black; tone also matches contrast and is kind to
+            spectacles and beards; reinhard matches contrast channel by channel; mkl also turns hues. The last two
+            color what is dark on a face.
         smooth: Frames over which measurements are averaged, so that the color does not pump.
     """
     if method == "none":

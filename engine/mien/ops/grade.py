@@ -24,6 +24,8 @@ FLAT = 0.02
 turned by what is no more than grain, and flat pictures do not divide by zero."""
 STILL = 0.15
 """Change of brightness, as the logarithm of a ratio, across which smoothing stops averaging."""
+CONTRAST = (0.4, 1.6)
+"""Least and greatest contrast that ``tone`` gives a face."""
 _LUMINANCE = (0.2722, 0.6741, 0.0537)
 _BINS = 512
 _STOPS = (-16.0, 16.0)
@@ -67,6 +69,29 @@ def mean(sample: ColorSample) -> Grade:
         for here, there in zip(sample.face_mean, sample.plate_mean)
     ]
     return _diagonal(gains, (0.0, 0.0, 0.0))
+
+
+def tone(sample: ColorSample) -> Grade:
+    """Exposure and white balance as ``mean`` does, then one contrast for all channels about the plate's mean.
+
+    Contrast is the ratio of the spreads of luminance (Reinhard et al. 2001, on luminance alone). What is dark on
+    the face is lifted toward the plate's own skin, whose color the offset has, so that it takes on no odd hue.
+    """
+    balance = mean(sample)
+    if balance == IDENTITY and sample.weight <= 0:
+        return IDENTITY
+    gains = torch.tensor([balance.matrix[i][i] for i in range(3)], dtype=torch.float64)
+    weights = torch.tensor(_LUMINANCE, dtype=torch.float64)
+    face, plate = (
+        torch.tensor(rows, dtype=torch.float64) for rows in (sample.face_covariance, sample.plate_covariance)
+    )
+    level = _floor(sample.plate_mean)
+    narrow = float((weights * gains) @ face @ (weights * gains)) + level
+    wide = float(weights @ plate @ weights) + level
+    low, high = CONTRAST
+    contrast = min(max(math.sqrt(max(wide, 0.0) / narrow), low), high)
+    x, y, z = ((1 - contrast) * value for value in sample.plate_mean)
+    return _diagonal([float(gain) * contrast for gain in gains], (x, y, z))
 
 
 def reinhard(sample: ColorSample) -> Grade:
