@@ -7,6 +7,7 @@ where its eyes, nose tip and mouth corners lie. After FCOS (arXiv 1904.01355), w
 how well the box fits (generalized focal loss, arXiv 2006.04388).
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,9 @@ SMALLEST = 10.0
 CERTAIN = 0.3
 """Scores below this are not reported."""
 LARGEST = 100
-"""Pictures with a longer side are looked at once more, at a quarter of the size: for faces too large before."""
+"""Pictures with a longer side are looked at once more, smaller: for faces too large before."""
+NESTED = 0.65
+"""Share of a box inside another from which the two cannot both be faces."""
 BORDER = 32
 """Width in pixels of the border around those smaller pictures."""
 
@@ -145,19 +148,22 @@ def overlap(one: Tensor, other: Tensor) -> Tensor:
     return common / ((a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - common)
 
 
-def suppress(boxes: Tensor, scores: Tensor, most: float) -> Tensor:
+def covered(one: Tensor, other: Tensor) -> Tensor:
+    """Share (N, M) that boxes (N, 4) and (M, 4) have in common, of the smaller of the two."""
+    sides = torch.minimum(one[:, None, 2:], other[None, :, 2:]) - torch.maximum(one[:, None, :2], other[None, :, :2])
+    area = torch.minimum((one[:, 2:] - one[:, :2]).prod(-1)[:, None], (other[:, 2:] - other[:, :2]).prod(-1)[None])
+    return sides.clamp(min=0).prod(-1) / area
+
+
+def suppress(boxes: Tensor, scores: Tensor, most: float, nested: float = NESTED) -> Tensor:
     """Indices, best first, of the boxes (N, 4) left when each drops lesser ones that overlap it more than ``most``.
 
-    A box that lies mostly inside a better one goes too: the same face seen at another size.
+    Of two boxes of which one lies inside the other by more than the share ``nested``, the lesser goes too: it is
+    part of a face, or takes one for part of a larger.
     """
     order = torch.argsort(scores, descending=True, stable=True)
     ranked = boxes[order]
-    sides = torch.minimum(ranked[:, None, 2:], ranked[None, :, 2:]) - torch.maximum(
-        ranked[:, None, :2], ranked[None, :, :2]
-    )
-    area = (ranked[:, 2:] - ranked[:, :2]).prod(-1)
-    inside = sides.clamp(min=0).prod(-1) / torch.minimum(area[:, None], area[None])
-    clashes = (overlap(ranked, ranked) > most) | (inside > 0.8)
+    clashes = (overlap(ranked, ranked) > most) | (covered(ranked, ranked) > nested)
     kept: list[int] = []
     for row in range(len(ranked)):
         if not bool(clashes[row, kept].any()):
@@ -178,7 +184,9 @@ def shrink_factor(height: int, width: int, smallest: float, found: float, workin
 def find(
     network: Detector, picture: NDArray[np.uint8], smallest: float, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Find faces at the working size, at a quarter of it and so on, until one could fill the frame.
+    """Find faces at the working size, at a quarter of it, and at halves of that until one could fill the frame.
+
+    Boxes inside others are left to the caller to settle.
 
     Boxes (N, 4), points (N, 5, 2) and scores (N,), best first, in pixels of the RGB picture (H, W, 3).
     """
@@ -191,9 +199,10 @@ def find(
         looks.append(((boxes.reshape(-1, 2, 2) * stretch).reshape(-1, 4), five * stretch, scores))
         if max(shown.shape) <= LARGEST:
             break
-        shown, border = scaled(shown, shown.shape[1] / 4, shown.shape[0] / 4), BORDER
+        step = 4 if border == 0 else 2
+        shown, border = scaled(shown, shown.shape[1] / step, shown.shape[0] / step), BORDER
     boxes, five, scores = (torch.cat(parts) for parts in zip(*looks, strict=True))
-    kept = suppress(boxes, scores, 0.4)
+    kept = suppress(boxes, scores, 0.4, nested=math.inf)
     return boxes[kept], five[kept], scores[kept]
 
 

@@ -17,6 +17,8 @@ PLAIN = 0.998
 """What the landmark network says of a face in plain sight."""
 FAIR = 0.995
 """Presence at which the landmark network neither raises nor lowers a detector's score."""
+MOST = 64
+"""Faces in one picture at most."""
 TRUST = 0.5
 """Weight of its opinion, in log-odds, beside the detector's."""
 REPORTED = 0.2
@@ -39,13 +41,15 @@ class BuiltinFinder:
         different things.
         """
         boxes, five, scores = detector.find(self.detector, picture, smallest, self.device)
-        presence = torch.full_like(scores, PLAIN)
         doubted = scores < SURE
+        within = (detector.covered(boxes, boxes[~doubted]) > detector.NESTED).any(1) & doubted
+        boxes, five, scores, doubted = (part[~within][:MOST] for part in (boxes, five, scores, doubted))
+        presence = torch.full_like(scores, PLAIN)
         presence[doubted] = self.landmarks(picture, crop_from_detection(boxes[doubted], five[doubted])).presence
         settled = torch.sigmoid(
             torch.logit(scores, 1e-4) + TRUST * torch.logit(presence, 1e-3) - TRUST * torch.logit(torch.tensor(FAIR))
         )
-        order = torch.argsort(settled, descending=True, stable=True)
+        order = detector.suppress(boxes, settled, 0.4)
         order = order[settled[order] > REPORTED]
         return Detections(boxes[order], five[order], settled[order])
 
