@@ -30,17 +30,13 @@ def test_mean_shape_has_the_promised_unit_origin_and_axes() -> None:
 
 
 def test_triangles_form_one_sheet_bounded_by_the_oval() -> None:
-    edges = Counter(
-        (a, b) for t in mesh.TRIANGLES.tolist() for a, b in ((t[0], t[1]), (t[1], t[2]), (t[2], t[0]))
-    )
+    edges = Counter((a, b) for t in mesh.TRIANGLES.tolist() for a, b in ((t[0], t[1]), (t[1], t[2]), (t[2], t[0])))
     assert max(edges.values()) == 1
     border = {edge for edge in edges if edge[::-1] not in edges}
     ring = list(zip(mesh.OVAL, mesh.OVAL[1:] + mesh.OVAL[:1], strict=True))
     assert border == set(ring)
     assert set(mesh.TRIANGLES.flatten().tolist()) == set(range(mesh.POINTS))
-    assert len(mesh.SKIN_TRIANGLES) + len(mesh.EYE_TRIANGLES) + len(mesh.MOUTH_TRIANGLES) == len(
-        mesh.TRIANGLES
-    )
+    assert len(mesh.SKIN_TRIANGLES) + len(mesh.EYE_TRIANGLES) + len(mesh.MOUTH_TRIANGLES) == len(mesh.TRIANGLES)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +58,7 @@ def test_ibug68_takes_well_known_points_and_blends_the_rest() -> None:
     points = torch.randn(2, mesh.POINTS, 3, generator=torch.Generator().manual_seed(1))
     derived = mesh.to_ibug68(points)
     assert derived.shape == (2, 68, 3)
-    assert torch.allclose(
-        derived[:, [36, 39, 42, 45, 48, 54]], points[:, [33, 133, 362, 263, 61, 291]], atol=1e-6
-    )
+    assert torch.allclose(derived[:, [36, 39, 42, 45, 48, 54]], points[:, [33, 133, 362, 263, 61, 291]], atol=1e-6)
     with pytest.raises(ValueError, match="468"):
         mesh.to_ibug68(points[:, :67])
 

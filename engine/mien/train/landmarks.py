@@ -74,10 +74,10 @@ def joined(albums: list[Album]) -> Album:
     )
 
 
-def batch_of(album: Album, absent: int, generator: Generator) -> Batch:
+def batch_of(album: Album, absent: int, dirt: float, generator: Generator) -> Batch:
     """Turn, shift, scale, mirror, color, blur and soil stored crops; the last ``absent`` lose their face.
 
-    Rows without points never had one.
+    Rows without points never had one. ``dirt`` is the share of crops that may be soiled.
     """
     count = len(album.pictures)
     pictures = torch.from_numpy(album.pictures).permute(0, 3, 1, 2).float() / 255
@@ -96,7 +96,7 @@ def batch_of(album: Album, absent: int, generator: Generator) -> Batch:
     crops[flip], matte[flip] = crops[flip].flip(-1), matte[flip].flip(-1)
     points[flip] = (points[flip] * torch.tensor([-1.0, 1.0, 1.0]))[:, mesh.MIRROR]
     visibility[flip] = visibility[flip][:, mesh.MIRROR]
-    return Batch(soil(color(crops, generator), generator), points, visibility, matte, there)
+    return Batch(soil(color(crops, generator), dirt, generator), points, visibility, matte, there)
 
 
 def views(points: Tensor, lost: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,10 +160,12 @@ def color(crops: Tensor, generator: Generator) -> Tensor:
     return torch.lerp(middle, torch.lerp(gray, crops, saturation), draw(0.6, 1.25)).clamp(0, 1)
 
 
-def soil(crops: Tensor, generator: Generator) -> Tensor:
-    """Low resolution, defocus, motion blur, grain, compression, patches; each on a part of the batch."""
+def soil(crops: Tensor, dirt: float, generator: Generator) -> Tensor:
+    """Low resolution, defocus, motion blur, grain, compression, patches; each on a part of a share of the batch."""
     crops = crops.clone()
-    order = torch.randperm(len(crops), generator=generator)
+    order = torch.randperm(len(crops), generator=generator)[: round(dirt * len(crops))]
+    clean = torch.ones(len(crops), 1, 1, 1)
+    clean[order] = 0
 
     def chance(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
@@ -179,7 +181,7 @@ def soil(crops: Tensor, generator: Generator) -> Tensor:
         elif kind == 2:
             crops[group] = blur(crops[group], chance(1.0, 5.0), chance(0.02, 0.2), chance(0, math.pi))
     count = len(crops)
-    strength = 0.12 * torch.rand(count, 1, 1, 1, generator=generator) ** 3
+    strength = 0.12 * torch.rand(count, 1, 1, 1, generator=generator) ** 3 * (1 - 0.8 * clean)
     # One sheet of grain serves the batch, shifted: drawing millions of numbers would cost too much.
     fine = torch.randn(3, 2 * SIZE, 2 * SIZE, generator=generator)
     coarse = functional.interpolate(fine[None, :, :SIZE, :SIZE], scale_factor=2.0, mode="bilinear")[0]
@@ -187,12 +189,12 @@ def soil(crops: Tensor, generator: Generator) -> Tensor:
     sheets = [coarse if row % 2 else fine for row in range(count)]
     grain = torch.stack([sheet[:, y : y + SIZE, x : x + SIZE] for sheet, (y, x) in zip(sheets, corner, strict=True)])
     crops = crops + strength * grain
-    for row in order[: count // 8]:
+    for row in order[: len(order) // 8]:
         low = (torch.rand(2, generator=generator) * SIZE).int()
         high = low + (torch.rand(2, generator=generator) * 50).int() + 4
         crops[row, :, low[1] : high[1], low[0] : high[0]] = torch.rand(3, 1, 1, generator=generator)
     bytes_ = (crops.clamp(0, 1) * 255).byte()
-    for row in order[: count // 3]:
+    for row in order[: len(order) // 3]:
         picture = np.ascontiguousarray(bytes_[row].permute(1, 2, 0).numpy())
         quality = round(chance(12, 90))
         _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -335,6 +337,8 @@ def main(
         if step % save_every == 0:
             albums = open_albums(album, albums, most)
             drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
+        # Toward the end most crops are clean, as most that it will see are.
+        dirt = 1.0 if step < 0.7 * steps else 0.4
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / 300) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
         real = round(FILMED * size) if filmed else 0
@@ -343,7 +347,7 @@ def main(
         # Absent faces are the last of a batch: mostly drawn ones, sometimes filmed.
         random.shuffle(parts)
         parts = ([pick(empty, nothing, random)] if nothing else []) + parts
-        batch = batch_of(joined(parts), round(ABSENT * size), generator)
+        batch = batch_of(joined(parts), round(ABSENT * size), dirt, generator)
         batch = Batch(*(value.to(place) for value in batch))
         with torch.autocast(place.type, dtype=torch.bfloat16):
             answers = network.answers(batch.crops.contiguous(memory_format=torch.channels_last))
