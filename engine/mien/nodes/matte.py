@@ -43,8 +43,8 @@ def face_matte(
 def matte_edge(
     layer: Layer,
     *,
-    grow: Annotated[float, Slider(-0.25, 0.25, unit="face")] = 0.0,
-    soften: Annotated[float, Slider(0.0, 0.5, unit="face", min=0)] = 0.03,
+    grow: Annotated[float, Slider(-0.25, 0.25, unit="face")] = -0.025,
+    soften: Annotated[float, Slider(0.0, 0.5, unit="face", min=0)] = 0.06,
 ) -> Layer:
     """Grow, shrink and soften the edge of the matte.
 
