@@ -6,6 +6,7 @@ from portraits import Shot, Surveyor, camera_shot, draw, grain, moved, placing
 
 from mien import tracking
 from mien.models.backends import Detections
+from mien.tracking import refine
 from mien.tracking.faces import seen
 from mien.types import FaceTrack
 
@@ -62,6 +63,19 @@ def test_frames_are_read_once_and_in_order() -> None:
     shot.picture = lambda frame: (order.append(frame), read(frame))[1]  # type: ignore[method-assign]
     tracking.track(shot, Surveyor(shot, truth[:, None]))
     assert order == list(range(12))
+
+
+def test_long_tracks_are_settled_in_pieces_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    shot, truth = camera_shot("collins", travelling(30, 140, SMALL), SMALL)
+    (whole,) = tracking.track(shot, Surveyor(shot, truth[:, None], noise=0.004))
+    monkeypatch.setattr(refine, "BLOCK", 10)
+    monkeypatch.setattr(refine, "OVERLAP", 8)
+    (pieces,) = tracking.track(shot, Surveyor(shot, truth[:, None], noise=0.004))
+    assert pieces.points.shape == whole.points.shape
+    assert torch.equal(pieces.confidence, whole.confidence)
+    step = (pieces.points - whole.points)[..., :2].diff(dim=0).norm(dim=-1)
+    assert float(step.mean(1).max()) < 0.1
+    assert error(pieces, truth).mean() < 0.3
 
 
 def test_pixel_aspect_squeezes_the_track() -> None:

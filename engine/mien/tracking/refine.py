@@ -28,8 +28,54 @@ FAR_ERROR = 0.10
 HEAD_ERROR = 0.15
 """The same of the motion of the head as a whole, for a point that cannot be seen."""
 ROUNDS = 3
+BLOCK = 256
+"""Frames that are settled together, so that memory for what was measured does not grow with the shot."""
+OVERLAP = 64
+"""Frames that neighboring blocks share; flow links reach no further than a part of them."""
 
 Wide = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A settled piece of a tracklet.
+
+    Attributes:
+        points: (F, N, 3) landmarks in picture pixels.
+        weight: (F, N) trust in each.
+        confidence: (F,) trust in the face.
+        believed: (F,) bool, whether the network saw it.
+    """
+
+    points: Array
+    weight: Array
+    confidence: Array
+    believed: NDArray[np.bool_]
+
+
+def settled(steps: Sequence[Step], scheme: str) -> Stretch:
+    """The refined path through steps, with what is known of each."""
+    points, weight = path(steps, scheme)
+    confidence = np.array([step.confidence for step in steps], np.float32)
+    return Stretch(points, weight, confidence, np.array([step.believed for step in steps]))
+
+
+def seamless(stretches: Sequence[Stretch]) -> Stretch:
+    """One stretch from several of which each overlaps the next by OVERLAP frames; they fade into each other."""
+    whole = stretches[0]
+    for after in stretches[1:]:
+        shared = min(OVERLAP, len(after.points))
+        fade = ((np.arange(shared) + 0.5) / shared).astype(np.float32)[:, None]
+        early, late = slice(len(whole.points) - shared, None), slice(0, shared)
+        points = whole.points[early] + fade[..., None] * (after.points[late] - whole.points[early])
+        weight = whole.weight[early] + fade * (after.weight[late] - whole.weight[early])
+        whole = Stretch(
+            np.concatenate((whole.points[:-shared], points, after.points[shared:])),
+            np.concatenate((whole.weight[:-shared], weight, after.weight[shared:])),
+            np.concatenate((whole.confidence, after.confidence[shared:])),
+            np.concatenate((whole.believed, after.believed[shared:])),
+        )
+    return whole
 
 
 def path(steps: Sequence[Step], scheme: str) -> tuple[Array, Array]:

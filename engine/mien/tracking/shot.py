@@ -29,12 +29,22 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Scene:
-    """What is being followed at one moment of a shot."""
+class Trail:
+    """What a followed face leaves behind: settled stretches, and the last steps, not yet settled."""
 
-    lives: list[Live] = field(default_factory=list)
-    number: int = 0
-    begun: int = 0
+    first: int
+    scene: int
+    live: Live
+    steps: list[Step]
+    settled: list[refine.Stretch] = field(default_factory=list)
+
+    def add(self, live: Live, step: Step) -> None:
+        """Note a step, and settle those behind it when there are many."""
+        self.live = live
+        self.steps.append(step)
+        if len(self.steps) == refine.BLOCK + refine.OVERLAP:
+            self.settled.append(refine.settled(self.steps, live.scheme))
+            self.steps = self.steps[refine.BLOCK :]
 
 
 def follow(
@@ -47,10 +57,9 @@ def follow(
     progress: Progress | None = None,
 ) -> tuple[Tracklet, ...]:
     """Detect and follow every face of a shot, reading each frame once; positions in picture pixels."""
-    steps: dict[int, list[Step]] = {}
-    scenes: dict[int, int] = {}
-    looks: dict[int, Live] = {}
-    scene = Scene()
+    trails: list[Trail] = []
+    going: list[Trail] = []
+    scene = 0
     ring: deque[tuple[int, Picture]] = deque()
     alike: deque[float] = deque(maxlen=12)
     before: cuts.Thumbnail | None = None
@@ -60,66 +69,58 @@ def follow(
         if progress is not None:
             progress(frame - footage.first + 1, footage.last - footage.first + 1)
         if picture is None:
-            scene.lives, before = [], None
+            going, before, since = [], None, every
             ring.clear()
-            since = every
             continue
         now = cuts.thumbnail(picture)
-        if before is not None:
-            likeness = cuts.likeness(before, now)
-            if cuts.is_cut(likeness, alike):
-                scene.lives, since = [], every
-                scene.number += 1
-                ring.clear()
-                alike.clear()
-            else:
-                alike.append(likeness)
+        likeness = 1.0 if before is None else cuts.likeness(before, now)
+        if cuts.is_cut(likeness, alike):
+            going, since = [], every
+            scene += 1
+            ring.clear()
+            alike.clear()
+        else:
+            alike.append(likeness)
         before = now
-        lives = advance(scene.lives, picture, frame, finder, confidence, steps)
+        going = advance(going, picture, frame, finder, confidence)
         since += 1
-        if since >= every or (since >= 3 and any(live.missing for live in lives)):
+        if since >= every or (since >= 3 and any(trail.live.missing for trail in going)):
             since = 0
             detections = finder.detect(picture, smallest)
-            for found in newcomers(detections, lives, steps, picture, finder, confidence, smallest):
-                scene.begun += 1
-                live, step = begin(scene.begun, finder.scheme, picture, frame, found)
-                earlier = backward(live, ring, finder, confidence, lives, steps)
-                steps[live.name] = [*earlier, step]
-                scenes[live.name] = scene.number
-                lives.append(live)
-        for live in lives:
-            looks[live.name] = live
-        scene.lives = lives
+            for found in newcomers(detections, going, picture, finder, confidence, smallest):
+                live, step = begin(len(trails), finder.scheme, picture, frame, found)
+                earlier = backward(live, ring, finder, confidence, trails)
+                steps = [*earlier, step]
+                trails.append(Trail(steps[0].frame, scene, live, steps))
+                going.append(trails[-1])
         ring.append((frame, picture))
         while len(ring) > every or (len(ring) > 1 and len(ring) * picture.nbytes > RING_BYTES):
             ring.popleft()
-    return tuple(tracklet for name, taken in steps.items() for tracklet in finish(taken, scenes[name], looks[name]))
+    return tuple(tracklet for trail in trails for tracklet in finish(trail))
 
 
-def advance(
-    lives: list[Live], picture: Picture, frame: int, finder: FaceFinder, confidence: float, steps: dict[int, list[Step]]
-) -> list[Live]:
-    """Take every live face one step on and note the steps; faces that are given up fall out."""
-    if not lives:
+def advance(trails: list[Trail], picture: Picture, frame: int, finder: FaceFinder, confidence: float) -> list[Trail]:
+    """Take every followed face one step on; those that are given up fall out."""
+    if not trails:
         return []
     # Whoever is seen best chooses first; a face hidden behind another must not take its place.
-    order = sorted(lives, key=lambda live: (live.missing, live.name))
-    ahead = [expect(live, picture, frame) for live in order]
-    crops = torch.stack([search_crop(one, live.scheme) for one, live in zip(ahead, order)])
+    order = sorted(trails, key=lambda trail: (trail.live.missing, trail.live.name))
+    ahead = [expect(trail.live, picture, frame) for trail in order]
+    crops = torch.stack([search_crop(one, finder.scheme) for one in ahead])
     landmarks = finder.landmarks(picture, crops)
     taken: list[Array] = []
     going = []
-    for row, (live, one) in enumerate(zip(order, ahead)):
+    for row, (trail, one) in enumerate(zip(order, ahead)):
         found = found_row(landmarks, row)
         points = found.points.numpy()
         free = not any(same_place(points, other) for other in taken)
-        after, step = settle(live, one, found, confidence, free)
+        live, step = settle(trail.live, one, found, confidence, free)
         if step.believed:
             taken.append(in_picture(step.crop, step.estimate))
-        if after.missing > HOLD or outside(in_picture(after.last.crop, after.last.points), picture):
+        if live.missing > HOLD or outside(in_picture(live.last.crop, live.last.points), picture):
             continue
-        steps[live.name].append(step)
-        going.append(after)
+        trail.add(live, step)
+        going.append(trail)
     return going
 
 
@@ -135,15 +136,15 @@ def found_row(landmarks: Landmarked, row: int) -> Found:
 
 def newcomers(
     detections: Detections,
-    lives: list[Live],
-    steps: dict[int, list[Step]],
+    going: list[Trail],
     picture: Picture,
     finder: FaceFinder,
     confidence: float,
     smallest: float,
 ) -> Iterator[Found]:
     """Detected faces that nobody follows yet."""
-    held = [in_picture(live.last.crop, live.last.points) for live in lives if not live.missing]
+    lives = [trail.live for trail in going if not trail.live.missing]
+    held = [in_picture(live.last.crop, live.last.points) for live in lives]
     for index, score in enumerate(detections.scores.tolist()):
         corners = detections.boxes[index].numpy()
         if score < confidence or corners[2] - corners[0] < smallest:
@@ -167,8 +168,7 @@ def backward(
     ring: deque[tuple[int, Picture]],
     finder: FaceFinder,
     confidence: float,
-    lives: list[Live],
-    steps: dict[int, list[Step]],
+    trails: list[Trail],
 ) -> list[Step]:
     """Follow a newly found face back through the last pictures; steps in order of frames."""
     taken: list[Step] = []
@@ -177,8 +177,8 @@ def backward(
         found = found_row(finder.landmarks(picture, search_crop(one, live.scheme)[None]), 0)
         others = [
             in_picture(step.crop, step.estimate)
-            for name in steps
-            for step in steps[name][-len(ring) - 1 :]
+            for trail in trails
+            for step in trail.steps[-len(ring) - 1 :]
             if step.frame == frame and step.believed
         ]
         free = not any(same_place(found.points.numpy(), other) for other in others)
@@ -191,15 +191,16 @@ def backward(
     return taken[::-1]
 
 
-def finish(steps: list[Step], scene: int, live: Live) -> Iterator[Tracklet]:
-    """The tracklet of a face: without the frames at its end that nobody saw, and without frames no flow bridges."""
-    believed = [index for index, step in enumerate(steps) if step.believed]
-    if len(believed) < SHORTEST and len(steps) > SHORTEST:
+def finish(trail: Trail) -> Iterator[Tracklet]:
+    """The tracklet of a face, without the frames at its ends that nobody saw; none for a passing error."""
+    whole = refine.seamless([*trail.settled, refine.settled(trail.steps, trail.live.scheme)])
+    believed = np.flatnonzero(whole.believed)
+    if len(believed) < SHORTEST and len(whole.points) > SHORTEST:
         return
-    kept = steps[believed[0] : believed[-1] + 1]
-    points, weight = refine.path(kept, live.scheme)
-    confidence = np.array([step.confidence for step in kept], np.float32)
-    yield Tracklet(kept[0].frame, points, weight, confidence, scene, live.looks)
+    kept = slice(believed[0], believed[-1] + 1)
+    first = trail.first + int(believed[0])
+    looks = trail.live.looks
+    yield Tracklet(first, whole.points[kept], whole.weight[kept], whole.confidence[kept], trail.scene, looks)
 
 
 def track(
