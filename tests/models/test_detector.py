@@ -1,5 +1,6 @@
 """The detector network, its geometry, and the weights that ship."""
 
+import math
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import skimage
 import torch
 
 from mien.models import backends, detector
-from mien.models.detector import Detector, centers, fold, look, overlap, place, shrink_factor, suppress
+from mien.models.detector import Detector, centers, covered, fold, look, overlap, place, shrink_factor, suppress
 
 CPU = torch.device("cpu")
 PORTRAITS = {
@@ -73,6 +74,13 @@ def test_overlap_of_known_boxes():
     torch.testing.assert_close(overlap(boxes, boxes), expected)
 
 
+def test_share_of_the_smaller_box():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [2, 2, 4, 4], [9, 0, 13, 1]])
+    shares = covered(boxes, boxes)
+    torch.testing.assert_close(shares, torch.tensor([[1.0, 1, 0.25], [1, 1, 0], [0.25, 0, 1]]))
+    assert covered(boxes, boxes[:0]).shape == (3, 0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_suppress_agrees_with_opencv(seed):
     generator = np.random.default_rng(seed)
@@ -88,6 +96,7 @@ def test_suppress_agrees_with_opencv(seed):
 def test_suppress_drops_a_face_found_inside_a_better_one():
     boxes = torch.tensor([[0.0, 0, 100, 100], [30, 30, 60, 60], [200, 0, 240, 40]])
     assert suppress(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
+    assert suppress(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.4, nested=math.inf).tolist() == [0, 1, 2]
     assert suppress(boxes[:0], torch.zeros(0), 0.4).tolist() == []
 
 

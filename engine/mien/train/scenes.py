@@ -6,6 +6,7 @@ the first one.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -20,6 +21,10 @@ SIZE = 192
 """Side of the training pictures in pixels."""
 MOST = 8
 """Faces labeled in one picture at most."""
+NOSE = 1
+"""Mesh point of the nose tip."""
+EARS = (234, 454)
+"""Mesh points before the ears."""
 FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))
 """Mesh points whose means are the eyes, the nose tip and the mouth corners, left in picture first."""
 
@@ -144,6 +149,14 @@ class Sprites:
     pictures: Picture
     points: Floats
 
+    @cached_property
+    def draws(self) -> NDArray[np.intp]:
+        """Rows to draw from: everyone once, and those near profile, whom detectors lose most, twice."""
+        across = self.points[..., 0]
+        low, high = across.min(1), across.max(1)
+        profile = np.flatnonzero(np.abs((across[:, NOSE] - low) / (high - low) - 0.5) > 0.4)
+        return np.concatenate((np.arange(len(across)), profile))
+
     def labels(self, row: int) -> Labels:
         """The one face of a sprite."""
         points = self.points[row]
@@ -240,7 +253,7 @@ def pasted(
     """People pasted over a picture with faces of these sizes in pixels, now and then with something in front."""
     scene = picture.copy()
     for size in sizes:
-        row = int(random.integers(len(people.pictures)))
+        row = int(random.choice(people.draws))
         sprite, face = people.pictures[row], people.labels(row)
         if random.random() < 0.25:
             sprite = spectacled(random, sprite, people.points[row])
@@ -266,14 +279,11 @@ def pasted(
 def strew_scraps(random: Generator, picture: Picture, close: Sprites) -> None:
     """Strew a picture, in place, with scraps of close faces: an eye, an ear or a mouth alone is no face."""
     for _ in range(int(random.integers(1, 6))):
-        row = int(random.integers(len(close.pictures)))
+        row = int(random.choice(close.draws))
         sprite, points = close.pictures[row], close.points[row]
         piece = int(log_uniform(random, 0.12, 0.35) * np.ptp(points[:, 1]))
-        around = (
-            points[int(random.integers(len(points)))]
-            if random.random() < 0.7
-            else random.uniform(0, 1, 2) * sprite.shape[0]
-        )
+        around = points[int(random.choice(EARS) if random.random() < 0.4 else random.integers(len(points)))]
+        around = around + random.normal(size=2) * 0.1 * np.ptp(points[:, 1])
         x, y = np.clip(around - piece / 2, 0, sprite.shape[0] - piece).astype(int)
         size = int(log_uniform(random, 10, 90))
         scrap = cv2.resize(sprite[y : y + piece, x : x + piece], (size, size), interpolation=cv2.INTER_AREA)
