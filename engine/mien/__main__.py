@@ -115,7 +115,7 @@ def convert(
     plate: Annotated[str, typer.Argument(help="Sequence (plate.####.exr), movie, picture, or folder.")],
     output: Annotated[Path, typer.Option("-o", help="Folder for everything that is written.")],
     identity: Annotated[Path | None, typer.Option(help="Identity file to put on.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Photographs, or a take, of the performer.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="Photograph (may be repeated) or take.")] = None,
     source_colorspace: Annotated[str | None, typer.Option(help="Color space of the sources.")] = None,
     source_start: Annotated[int | None, typer.Option(help="Take frame that goes onto the first frame.")] = None,
     likeness: Annotated[str, typer.Option(help="Whose face is put on.")] = "",
@@ -215,8 +215,12 @@ def describe(
 
 def _range(text: str | None) -> tuple[int, int] | None:
     from mien.files.sequence import parse_frames
+    from mien.types import MienError
 
-    return parse_frames(text) if text else None
+    try:
+        return parse_frames(text) if text else None
+    except MienError as error:
+        _refuse(f"--frames: {error}")
 
 
 def _assignments(settings: list[str] | None) -> dict[str, Any]:

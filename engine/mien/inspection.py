@@ -48,6 +48,8 @@ def inspect_file(path: Path, *, as_json: bool) -> None:
 
 
 def _facts(path: Path) -> Facts:
+    if not path.exists():
+        raise MienError(f"There is no {path}. Check the path.")
     if path.suffix.lower() in STILLS | MOVIES:
         return _picture(path)
     if path.suffix == ".safetensors":

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 Stage = Literal["track", "solve", "render", "movie"]
+MOST_REASONS = 20
+"""Lines about failed frames at the end of a run; each was told when it happened."""
 LOG_INTERVAL = 5.0
 """Seconds between two lines of progress in a log."""
 
@@ -132,9 +134,20 @@ def _words(event: Event) -> str:
         lines = [f"{event.done} frames done" + (f", {event.skipped} were up to date" if event.skipped else "") + "."]
         if event.failed:
             lines.append(f"{len(event.failed)} failed: {ranges(event.failed)}")
+            lines += _reasons(event.failed)
         lines += [f"  {path}" for path in event.written]
         return "\n".join(lines)
     return str(event)
+
+
+def _reasons(failed: dict[int, str]) -> list[str]:
+    """One line for each thing that was wrong, with the frames it happened in."""
+    frames: dict[str, list[int]] = {}
+    for frame, message in failed.items():
+        frames.setdefault(message, []).append(frame)
+    lines = [f"  {ranges(which)}: {message}" for message, which in frames.items()]
+    hidden = len(lines) - MOST_REASONS
+    return lines if hidden <= 0 else [*lines[:MOST_REASONS], f"  and {hidden} more"]
 
 
 def ranges(frames: "dict[int, str] | tuple[int, ...] | list[int]") -> str:

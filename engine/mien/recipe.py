@@ -201,8 +201,10 @@ def change_steps(steps: Sequence[Step], assignments: Mapping[str, Any]) -> tuple
         target, _, name = path.partition(".")
         rows = [i for i, s in enumerate(changed) if target in (s.name, s.node)]
         if not name or not rows:
-            known = [f"{s.name}." for s in changed]
-            raise RecipeError(f"Cannot set {path!r}: write STEP.PARAM=VALUE{nearest(target + '.', known)}")
+            if name:
+                known = dict.fromkeys(known for s in changed for known in (s.name, s.node))
+                raise RecipeError(f"Cannot set {path!r}: no step {target!r}{nearest(target, known)}")
+            raise RecipeError(f"Cannot set {path!r}: write STEP.PARAM=VALUE, as in matte_edge.soften=0.05.")
         for row in rows:
             changed[row] = replace(changed[row], settings={**changed[row].settings, name: value})
     return tuple(changed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import recipe as recipes
-from mien.commands.plate import OpenPlate, PlateArguments, open_plate
+from mien.commands.plate import OpenPlate, PlateArguments, known_space, open_plate
 from mien.commands.track import TrackArguments, open_finder, refuse_nobody, tell_faces, track_plate
 from mien.deliver import Destination
 from mien.files.identities import IdentityFile, Likeness, write_identity
@@ -142,7 +142,8 @@ def _chosen_frames(shot: Shot, frames: tuple[int, int] | None) -> tuple[tuple[in
     if last < shot.first or first > shot.last:
         raise RecipeError(f"Frames {first}-{last} are not in the shot, which has {shot.first}-{shot.last}.")
     chosen = tuple(frame for frame in shot.frames if first <= frame <= last)
-    absent = {frame: f"Frame {frame} of {shot.path} is missing." for frame in shot.missing if first <= frame <= last}
+    missing = (frame for frame in shot.missing if first <= frame <= last)
+    absent = {frame: f"Frame {frame} of {shot.path} is missing. Render or copy it." for frame in missing}
     return chosen, absent
 
 
@@ -229,9 +230,16 @@ def _facts(shot: Shot) -> list[Any]:
 def _identity(
     arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell
 ) -> Path:
-    if arguments.identity is not None:
-        return arguments.identity.absolute()
     likeness = Likeness(arguments.likeness, arguments.release, arguments.release_until)
+    if arguments.identity is not None:
+        if likeness != Likeness():
+            raise RecipeError(
+                f"{arguments.identity} says itself whose likeness it is and who released it. "
+                "Leave out --likeness and --release, or make it anew with --source."
+            )
+        return arguments.identity.absolute()
+    if arguments.source_colorspace:
+        known_space(plate.colors, arguments.source_colorspace)
     if likeness.until:
         try:
             date.fromisoformat(likeness.until)

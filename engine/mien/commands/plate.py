@@ -7,6 +7,8 @@ from mien.color import load as load_colors
 from mien.files.shot import Shot, open_shot
 from mien.files.tracks import TrackedPlate
 from mien.footage import plate_space
+from mien.recipe import RecipeError
+from mien.types import MienError
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,23 @@ def open_plate(arguments: PlateArguments) -> OpenPlate:
     """Open a plate.
 
     Raises:
-        MienError: No such plate, frame, layer, config or color space.
+        RecipeError: The config has no such color space.
+        MienError: No such plate, frame, layer or config.
     """
     colors = load_colors(arguments.ocio)
     if arguments.colorspace:
-        colors.space(arguments.colorspace)
+        known_space(colors, arguments.colorspace)
     shot = open_shot(arguments.path, arguments.frames, layer=arguments.layer)
     return OpenPlate(shot, colors, plate_space(shot, colors, arguments.colorspace))
+
+
+def known_space(colors: Colors, name: str) -> str:
+    """The config's own name of a color space that was asked for.
+
+    Raises:
+        RecipeError: The config has no such space.
+    """
+    try:
+        return colors.space(name)
+    except MienError as error:
+        raise RecipeError(str(error)) from error

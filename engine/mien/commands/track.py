@@ -136,7 +136,8 @@ def track_shot(plate: PlateArguments, output: Path, arguments: TrackArguments, t
     if not tracks:
         failures = {**dict.fromkeys(opened.shot.frames, "No face was found."), **failures}
     done = sum(1 for frame in opened.shot.frames if frame not in failures)
-    missing = {frame: f"Frame {frame} of {opened.shot.path} is missing." for frame in opened.shot.missing}
+    absent = opened.shot.missing
+    missing = {frame: f"Frame {frame} of {opened.shot.path} is missing. Render or copy it." for frame in absent}
     return Outcome(tuple(written), done=done, failed={**missing, **failures})
 
 
