@@ -333,7 +333,7 @@ def test_settings_change_by_step_or_by_node():
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("grow", "STEP.PARAM=VALUE"), ("matte_edg.grow", "did you mean 'matte_edge.'"), ("matte_edge.", "STEP.PARAM")],
+    [("grow", "STEP.PARAM=VALUE"), ("matte_edg.grow", "did you mean 'matte_edge'"), ("matte_edge.", "STEP.PARAM")],
 )
 def test_changes_of_what_is_not_there_are_told(path, says):
     with pytest.raises(RecipeError, match=says):
