@@ -22,6 +22,9 @@ import OpenImageIO as oiio
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
+
+import portraits
 
 from mien import recipe as recipes
 from mien.chain import evaluate, face_in
@@ -37,7 +40,6 @@ from mien.recipe import CONVERT, Output, PlateChoice, Recipe
 from mien.run import plate_of, read_source, render, solved
 from mien.types import FaceTrack, Layer
 from shots import FIRST, Made, make_shot, points_at, read_exr, texture, write_exr
-from tracking import portraits
 
 SIZES = {"1080p": (1920, 1080), "4K": (3840, 2160), "8K": (7680, 4320)}
 FACE = 400
