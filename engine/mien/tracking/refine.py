@@ -156,7 +156,8 @@ def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
     both = np.minimum(trust[edges.first], trust[edges.second])
     noise = anchor_noise(apart, np.where(edges.error < 0.4, both, 0))
     # Flow of a hand or of the background is smooth and sure of itself, but leads away from the network's points.
-    against = np.where(both > 0, np.linalg.norm(apart, axis=-1) / (4 * noise + 1), 0)
+    # Points that the network itself only guesses have no say in that.
+    against = np.linalg.norm(apart, axis=-1) / (4 * noise + 1) * np.clip(both / 0.4, 0, 1)
     links: Wide = 1 / (edges.error**2 * (1 + against**4))
     held: Wide = (trust**2 / noise**2 + 1e-6).astype(np.float64)
     found = start.astype(np.float64)
@@ -167,8 +168,21 @@ def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
         off = np.linalg.norm(found - anchors, axis=-1)
         anchor_weight = held / (1 + (off / (3 * noise + 4)) ** 2)
         off = np.linalg.norm(apply(incidence, found) - edges.shift, axis=-1)
-        link_weight = links / (1 + (off / (5 * edges.error)) ** 2)
+        free = 1 / (1 + (dragged(found - anchors, trust) / (noise + 0.7)) ** 4)
+        free = np.minimum(free[edges.first], free[edges.second])
+        link_weight = links * free / (1 + (off / (5 * edges.error)) ** 2)
     return found.astype(np.float32)
+
+
+def dragged(off: Wide, trust: Array) -> Wide:
+    """How far (F, N) flow has for a while led points away from where it usually has them beside the anchors (F, N, 2).
+
+    A network errs alike from frame to frame, so a lasting offset is its own; one that comes and goes is something
+    that passed in front and took the points along.
+    """
+    sure = (trust > 0).astype(np.float64)[..., None]
+    held = gaussian_filter1d(off * sure, 3.0, axis=0) / (gaussian_filter1d(sure, 3.0, axis=0) + 1e-3)
+    return np.asarray(np.linalg.norm(held - np.median(held, axis=0), axis=-1))
 
 
 def anchor_noise(apart: Wide, sure: Wide) -> Array:
