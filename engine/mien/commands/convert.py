@@ -13,10 +13,10 @@ from mien.commands.track import TrackArguments, open_finder, refuse_nobody, tell
 from mien.deliver import Destination
 from mien.files.identities import IdentityFile, Likeness, write_identity
 from mien.files.shot import Shot, open_shot
-from mien.files.tracks import TrackedPlate, read_tracks, write_tracks
+from mien.files.tracks import read_tracks, write_tracks
 from mien.files.whole import write_whole
 from mien.footage import plate_space
-from mien.job import Job, open_job
+from mien.job import ENGINE, Job, open_job
 from mien.movie import write_movie
 from mien.performer import photo_identity, prominent, read_photo, take_identity
 from mien.progress import Note, Outcome, Tell
@@ -85,8 +85,9 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
             ocio=arguments.plate.ocio,
         )
     )
-    track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
+    # The sources first: what is wrong with a photograph should not be told after an hour of tracking.
     identity = _identity(arguments, plate, whole, Path(draft.identity), tell)
+    track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
     recipe = replace(draft, track=str(track), identity=str(identity))
     path = folder / f"{name}.recipe.json"
     write_whole(path, recipes.write(recipe).encode())
@@ -200,20 +201,29 @@ def _track(
     settings: Mapping[str, Any],
     tell: Tell,
 ) -> Path:
-    """The track to use: the one given, the one made before from the same plate and settings, or a new one."""
+    """The track to use: the one given, or that of the plate."""
     if arguments.track is not None:
         read_tracks(arguments.track)
         return arguments.track.absolute()
     shot = open_shot(arguments.plate.path, whole, layer=arguments.plate.layer)
+    asked = replace(arguments.tracking, settings=settings)
+    return _tracked(replace(plate, shot=shot), asked, path, arguments.force, tell)
+
+
+def _tracked(plate: OpenPlate, asked: TrackArguments, path: Path, force: bool, tell: Tell) -> Path:
+    """The track made before from the same pictures and settings, or a new one.
+
+    Raises:
+        MienError: Nobody was found.
+    """
     stamp = path.with_suffix(".stamp")
-    wanted = digest(_facts(shot), plate.space, dict(settings), arguments.tracking.detector)
-    if path.is_file() and stamp.is_file() and stamp.read_text("utf-8", "replace") == wanted and not arguments.force:
+    wanted = digest(ENGINE, _facts(plate.shot), plate.space, dict(asked.settings), asked.detector)
+    if path.is_file() and stamp.is_file() and stamp.read_text("utf-8", "replace") == wanted and not force:
         return path
-    opened = replace(plate, shot=shot)
-    tracks, _ = track_plate(opened, replace(arguments.tracking, settings=settings), tell)
-    refuse_nobody(tracks, opened)
-    tell_faces(tracks, opened, tell)
-    write_tracks(path, tracks, opened.facts)
+    tracks, _ = track_plate(plate, asked, tell)
+    refuse_nobody(tracks, plate)
+    tell_faces(tracks, plate, tell)
+    write_tracks(path, tracks, plate.facts)
     write_whole(stamp, wanted.encode())
     return path
 
@@ -270,13 +280,9 @@ def _take(
     tell: Tell,
 ) -> IdentityFile:
     space = plate_space(shot, plate.colors, arguments.source_colorspace)
-    opened = OpenPlate(shot, plate.colors, space)
-    tracks, _ = track_plate(opened, arguments.tracking, tell)
-    refuse_nobody(tracks, opened)
-    chosen = prominent(tracks)
-    assert chosen is not None
     track = path.with_name(path.name.replace(".identity.safetensors", ".take.track.json"))
-    facts: TrackedPlate = opened.facts
-    write_tracks(track, tracks, facts)
+    _tracked(OpenPlate(shot, plate.colors, space), arguments.tracking, track, arguments.force, tell)
+    chosen = prominent(read_tracks(track).tracks)
+    assert chosen is not None
     start = (shot.first if arguments.source_start is None else arguments.source_start) - first
     return take_identity(shot, space, track, chosen.name, start, likeness)
