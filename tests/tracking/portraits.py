@@ -90,7 +90,8 @@ class Shot:
 
 @dataclass
 class Surveyor:
-    """A face finder that was told where the faces are, and errs by a seeded jitter of ``noise`` face widths.
+    """A face finder that was told where the faces are, and errs by a seeded jitter of ``noise`` face widths;
+    it is as ``sure`` of its points as told.
 
     ``truth`` holds (P, 468, 3) picture positions by frame, NaN for faces out of sight.
     """
@@ -98,6 +99,7 @@ class Surveyor:
     shot: Shot
     truth: list[NDArray[np.float64]]
     noise: float = 0.0
+    sure: float = 1.0
     seed: int = 0
     scheme: str = "mesh"
     detected: int = 0
@@ -134,7 +136,7 @@ class Surveyor:
         points += self.generator.normal(0, 1, points.shape) * self.noise * width
         ones = torch.ones(len(crops), 468)
         sure = torch.from_numpy(presence).float()
-        return Landmarked(torch.from_numpy(points).float(), ones * sure[:, None], ones, sure)
+        return Landmarked(torch.from_numpy(points).float(), self.sure * ones * sure[:, None], ones, sure)
 
 
 def moved(name: str, matrix: Matrices) -> NDArray[np.float64]:

@@ -201,6 +201,13 @@ def test_no_face_gives_no_track() -> None:
     assert tracking.track(shot, Surveyor(shot, [np.zeros((0, 468, 3))] * 6)) == ()
 
 
+def test_a_cup_with_unsure_points_is_no_face() -> None:
+    shot, truth = camera_shot("collins", travelling(4, 120, SMALL), SMALL)
+    assert tracking.track(shot, Surveyor(shot, truth[:, None], sure=0.3)) == ()
+    (faint,) = tracking.track(shot, Surveyor(shot, truth[:, None], sure=0.3), confidence=0.2)
+    assert float(faint.confidence.max()) < 0.5
+
+
 def test_a_face_is_followed_back_to_before_it_was_first_looked_for() -> None:
     shot, truth = camera_shot("collins", travelling(16, 140, SMALL), SMALL)
     told = [t[None] for t in truth]

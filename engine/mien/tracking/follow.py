@@ -25,6 +25,8 @@ WINDOW = 0.8
 """Side of the window over the side of a landmark crop."""
 SUPPORT = 0.35
 """Mean trust in flow from the template below which it does not carry a face."""
+STAY = 0.5
+"""Share of the threshold that is enough for a face that was believed one frame ago."""
 LOOKS = 6
 """Number of looks kept by which a person is known again."""
 STRANGER = 0.7
@@ -153,6 +155,17 @@ def open_view(picture: Picture, frame: int, crop: Tensor, points: Array) -> tupl
     return View(frame, crop, flow.to_gray(color), points), color
 
 
+def belief(found: Found, scheme: str) -> float:
+    """Trust in a face, 0 to 1, as one look at it gives: is it there, is it shaped like one, are its points sure.
+
+    Of a face from the side few points are sure, of a cup none; the surest quarter tells.
+    """
+    count = max(1, len(found.confidence) // 4)
+    surest = float(found.confidence.topk(count).values.mean())
+    sure = min(max((surest - 0.2) / 0.4, 0.0), 1.0)
+    return found.presence * float(plausibility(found.points, scheme)) * sure
+
+
 def begin(name: int, scheme: str, picture: Picture, frame: int, found: Found) -> tuple[Live, Step]:
     """Begin to follow a face that was found in ``picture``."""
     crop = window(found.points, scheme)
@@ -161,7 +174,7 @@ def begin(name: int, scheme: str, picture: Picture, frame: int, found: Found) ->
     trust = found.confidence.numpy().astype(np.float32)
     weight = (found.confidence * found.visibility).numpy().astype(np.float32)
     facing = found.visibility.numpy().astype(np.float32)
-    confidence = float(found.presence * plausibility(found.points, scheme))
+    confidence = belief(found, scheme)
     depth = anchors[:, 2] / float(crop[2])
     step = Step(frame, crop, anchors, trust, weight, facing, view.points, confidence, True, True, ())
     return Live(name, scheme, view, view, torch.zeros(4), 0, (describe(color),), depth), step
@@ -218,10 +231,11 @@ def settle(live: Live, ahead: Ahead, found: Found, threshold: float, free: bool)
     # A fast head defeats flow: then it may not contradict the network.
     believable = 1 / (1 + (away / 0.15) ** 4)
     agreement = 1 - ahead.reliable * (1 - believable)
-    confidence = float(found.presence * plausibility(found.points, live.scheme)) * agreement if free else 0.0
+    confidence = belief(found, live.scheme) * agreement if free else 0.0
     if confidence >= threshold and live.missing > 2 and stranger(live.looks, describe(ahead.color)):
         confidence = 0.5 * threshold
-    believed = confidence >= threshold
+    # A face that was followed here needs less to be believed than one out of nowhere.
+    believed = confidence >= (threshold if live.missing else STAY * threshold)
     # Points that flow lost to a hand or to the background, or that turned away, return to the network's.
     gain = np.clip(0.2 + (apart - 0.02) / 0.06, 0.2, 1) if believed else np.zeros_like(apart)
     gain = np.maximum(gain, believed * (1 - found.visibility.numpy()))[:, None]

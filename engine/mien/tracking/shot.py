@@ -12,10 +12,10 @@ from mien.models.crops import crop_from_detection, crop_from_points
 from mien.tracking import cuts, refine
 from mien.tracking.assemble import tracks_of
 from mien.tracking.by_hand import check_keys, placed_tracks
-from mien.tracking.follow import Found, Live, Picture, Step, begin, expect, in_picture, search_crop, settle
+from mien.tracking.follow import Found, Live, Picture, Step, begin, belief, expect, in_picture, search_crop, settle
 from mien.tracking.keys import Keys
 from mien.tracking.people import Tracklet, join
-from mien.tracking.shape import Array, box, outside, overlap, part_of, plausibility, same_place
+from mien.tracking.shape import Array, box, outside, overlap, part_of, same_place
 from mien.types import FaceTrack, Footage
 
 HOLD = 20
@@ -156,8 +156,7 @@ def newcomers(
             found = found_row(finder.landmarks(picture, crop[None]), 0)
             crop = crop_from_points(found.points, finder.scheme)
         points = found.points.numpy()
-        sure = found.presence * float(plausibility(found.points, finder.scheme))
-        if sure < confidence or any(same_place(points, other) for other in held):
+        if belief(found, finder.scheme) < confidence or any(same_place(points, other) for other in held):
             continue
         held.append(points[:, :2])
         yield found
