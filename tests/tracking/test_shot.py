@@ -4,8 +4,8 @@ import pytest
 import torch
 from portraits import Shot, Surveyor, camera_shot, draw, grain, moved, placing
 
-from mien import tracking
-from mien.models.backends import Detections
+from mien import mesh, tracking
+from mien.models.backends import Detections, Landmarked
 from mien.tracking import refine
 from mien.tracking.faces import seen
 from mien.types import FaceTrack
@@ -193,6 +193,23 @@ def test_missing_frames_are_lost_and_the_rest_is_tracked() -> None:
     tracks = tracking.track(shot, Surveyor(shot, truth[:, None]))
     assert len(tracks) == 1
     assert tracking.lost(tracks[0]) == ((8, 9),)
+
+
+def test_sparse_landmarks_without_depth_are_followed_too() -> None:
+    shot, truth = camera_shot("collins", travelling(12, 140, SMALL), SMALL)
+
+    class Sparse(Surveyor):
+        def landmarks(self, picture: np.ndarray, crops: torch.Tensor) -> Landmarked:
+            found = super().landmarks(picture, crops)
+            flat = mesh.to_ibug68(found.points) * torch.tensor([1.0, 1.0, 0.0])
+            return Landmarked(flat, found.confidence[:, :68], found.visibility[:, :68], found.presence)
+
+    (track,) = tracking.track(shot, Sparse(shot, truth[:, None], noise=0.004, scheme="ibug68"))
+    assert track.scheme == "ibug68" and track.points.shape == (12, 68, 3)
+    goal = mesh.to_ibug68(torch.from_numpy(truth)).numpy()
+    steady = tracking.smooth(track, rigid=0.5, expression=0.5)
+    assert np.linalg.norm(steady.points.numpy()[..., :2] - goal[..., :2], axis=-1).mean() < 0.4
+    assert tracking.face_at(steady, 5) is not None
 
 
 def test_no_face_gives_no_track() -> None:
