@@ -16,6 +16,7 @@ import pytest
 from mien import recipe as recipes
 from mien.commands.convert import run_recipe
 from mien.files.identities import Likeness, read_identity, write_identity
+from mien.files.shot import open_shot, read_region
 from mien.files.tracks import read_tracks, write_tracks
 from mien.job import open_job
 from mien.progress import Outcome
@@ -246,3 +247,17 @@ def test_every_kind_of_output_is_written_and_found_up_to_date(tmp_path: Path) ->
     stamp = movie.stat().st_mtime_ns
     again = run(made.recipe)
     assert (again.done, again.skipped) == (0, 3) and movie.stat().st_mtime_ns == stamp
+
+
+def test_a_movie_shows_its_range_and_holds_the_picture_where_the_plate_is_broken(tmp_path: Path) -> None:
+    made = make_shot(tmp_path, 5, write=("layer", "movie"))
+    broken = Path(made.plate % (FIRST + 2))
+    broken.write_bytes(broken.read_bytes()[:3000])
+    recipe = recipes.read(made.recipe)
+    span = (FIRST + 1, FIRST + 4)
+    outcome = run_recipe(recipe, span, "cpu", False, quiet, (), movie=span)
+    assert list(outcome.failed) == [FIRST + 2]
+    movie = open_shot(next((made.folder / "out").glob("shot.m*")))
+    assert len(movie.frames) == 4
+    first, held, after = (read_region(movie, frame, movie.display) for frame in (1, 2, 3))
+    assert np.abs(first - held).mean() < 0.003 < np.abs(first - after).mean()

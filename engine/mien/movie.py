@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from mien.deliver import Destination
-from mien.files.delivery import DELIVERIES, Sound, writing_movie
+from mien.files.delivery import DELIVERIES, sound_of, times_of, writing_movie
 from mien.files.layers import read_provenance
 from mien.files.region import Region
-from mien.files.shot import Shot, open_shot, read_channels, read_header, read_region
+from mien.files.shot import frame_timecode, open_shot, read_channels, read_header, read_region
 from mien.job import Job
 from mien.pipeline import overlap
 from mien.progress import Advance, Failure, Tell
@@ -33,8 +33,16 @@ def movie_path(job: Job) -> Path:
     return job.folder / f"{output.name}{wanted if wanted in endings else endings[0]}"
 
 
-def write_movie(job: Job, tell: Tell, *, force: bool = False, cancelled: Callable[[], bool] = lambda: False) -> Path:
-    """Lay the rendered layers over the plate and write them as a movie; skipped where nothing changed.
+def write_movie(
+    job: Job,
+    first: int,
+    last: int,
+    tell: Tell,
+    *,
+    force: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Lay the rendered layers of a range of frames over the plate, as a movie; skipped where nothing changed.
 
     Frames without a layer show the plate; frames without a plate repeat the one before. The movie appears
     when it is whole, with the plate's sound where it has any.
@@ -44,43 +52,45 @@ def write_movie(job: Job, tell: Tell, *, force: bool = False, cancelled: Callabl
     """
     destination = Destination(job)
     path = movie_path(job)
-    key = _key(destination)
+    frames = range(first, last + 1)
+    key = _key(destination, frames)
     if not force and path.is_file() and _made_from(path) == key:
         return path
     shot, output = job.shot, job.recipe.output
-    frames = range(shot.first, shot.last + 1)
     size = _size(job)
-    provenance = {**job.provenance, "movie_key": key}
     latest: list[Picture] = [np.zeros((size[1], size[0], 3), np.float32)]
-    fps = shot.fps or USUAL_RATE
+
+    def read(frame: int) -> tuple[Picture, Picture | None] | MienError:
+        try:
+            return _read(destination, frame)
+        except MienError as error:
+            return error
+
+    def show(frame: int, pair: tuple[Picture, Picture | None] | MienError) -> Picture:
+        # A frame that cannot be read still takes its time, or picture and sound part.
+        if isinstance(pair, MienError):
+            tell(Failure("movie", frame, str(pair)))
+        else:
+            latest[0] = _shown(job, *pair, size)
+        return latest[0]
+
     with (
         torch.inference_mode(),
         writing_movie(
             path,
             output.codec,
             size=size,
-            fps=fps,
-            times=_times(shot),
-            timecode=shot.timecode,
-            sound=_sound(shot, fps),
-            provenance=provenance,
+            fps=shot.fps or USUAL_RATE,
+            times=times_of(shot, frames),
+            timecode=frame_timecode(shot, first),
+            sound=sound_of(shot, first, last),
+            provenance={**job.provenance, "movie_key": key},
         ) as append,
     ):
-
-        def read(frame: int) -> tuple[Picture, Picture | None]:
-            return _read(destination, frame)
-
-        def show(frame: int, pair: tuple[Picture, Picture | None]) -> Picture:
-            return _shown(job, *pair, size)
-
-        def write(frame: int, picture: Picture) -> None:
-            append(picture)
-            latest[0] = picture
-
-        run = overlap(frames, read, show, write)
+        run = overlap(frames, read, show, lambda frame, picture: append(picture))
         for count, (frame, error) in enumerate(run, start=1):
             if error is not None:
-                tell(Failure("movie", frame, str(error)))
+                raise error
             tell(Advance("movie", count, len(frames), frame))
             if cancelled():
                 run.close()
@@ -88,11 +98,11 @@ def write_movie(job: Job, tell: Tell, *, force: bool = False, cancelled: Callabl
     return path
 
 
-def _key(destination: Destination) -> str:
+def _key(destination: Destination, frames: range) -> str:
     """Key of a movie: the keys of all frames in it, and how it is coded."""
     job = destination.job
     output = job.recipe.output
-    keys = {frame: _made_from(destination.files(frame)["layer"], "frame_key") for frame in job.shot.frames}
+    keys = [(frame, _made_from(destination.files(frame)["layer"], "frame_key")) for frame in frames]
     return digest(keys, output.codec, output.side_by_side, output.height)
 
 
@@ -168,21 +178,3 @@ def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
     smaller = size[1] < picture.shape[0]
     resized: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     return resized
-
-
-def _times(shot: Shot) -> list[Fraction] | None:
-    """When each frame is shown, for movies of variable rate."""
-    if shot.movie is None or not shot.movie.facts.variable:
-        return None
-    times = shot.movie.times[shot.first - shot.movie_first : shot.last + 1 - shot.movie_first]
-    return [time - times[0] for time in times]
-
-
-def _sound(shot: Shot, fps: Fraction) -> Sound | None:
-    """The plate's sound between the first frame and the end of the last."""
-    if shot.movie is None:
-        return None
-    times = shot.movie.times
-    start, end = shot.first - shot.movie_first, shot.last - shot.movie_first
-    stop = times[end + 1] if end + 1 < len(times) else times[end] + 1 / fps
-    return Sound(shot.path, times[start], stop)

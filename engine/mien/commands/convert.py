@@ -91,7 +91,8 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
     recipe = replace(draft, track=str(track), identity=str(identity))
     path = folder / f"{name}.recipe.json"
     write_whole(path, recipes.write(recipe).encode())
-    return run_recipe(recipe, arguments.plate.frames, arguments.device, arguments.force, tell, (str(path),))
+    frames = arguments.plate.frames
+    return run_recipe(recipe, frames, arguments.device, arguments.force, tell, (str(path),), movie=frames)
 
 
 def render_recipe(
@@ -113,8 +114,13 @@ def run_recipe(
     force: bool,
     tell: Tell,
     written: tuple[str, ...],
+    movie: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Solve and render a checked recipe; a movie follows when every frame of it is there."""
+    """Solve and render a checked recipe.
+
+    A movie follows when every frame of it is there: of the range ``movie``, else of the whole shot, so that
+    chunks of a shot do not each write one.
+    """
     job = open_job(recipe, device)
     for warning in job.identity.likeness.warnings(date.today()):
         tell(Note(warning, "warning"))
@@ -124,17 +130,19 @@ def run_recipe(
     failed = {**absent, **result.failed}
     outputs = [*written, *Destination(job).shown]
     if "movie" in recipe.output.write:
-        outputs += _movie(job, result, tell, force)
+        outputs += _movie(job, result, movie or (job.shot.first, job.shot.last), tell, force)
     return Outcome(tuple(outputs), len(result.done), len(result.skipped), dict(sorted(failed.items())))
 
 
-def _movie(job: Job, result: Rendered, tell: Tell, force: bool) -> list[str]:
-    missing = [frame for frame in job.shot.frames if not Destination(job).files(frame)["layer"].is_file()]
+def _movie(job: Job, result: Rendered, span: tuple[int, int], tell: Tell, force: bool) -> list[str]:
+    """Write the movie of a range, unless frames of it are left to other runs of the same recipe."""
+    shown = [frame for frame in job.shot.frames if span[0] <= frame <= span[1]]
+    missing = [frame for frame in shown if not Destination(job).files(frame)["layer"].is_file()]
     unfinished = [frame for frame in missing if frame not in result.failed]
     if unfinished:
         tell(Note(f"The movie waits for {len(unfinished)} frames that were not rendered yet."))
         return []
-    return [str(write_movie(job, tell, force=force))]
+    return [str(write_movie(job, *span, tell, force=force))]
 
 
 def _chosen_frames(shot: Shot, frames: tuple[int, int] | None) -> tuple[tuple[int, ...], dict[int, str]]:
