@@ -60,16 +60,16 @@ def write_movie(
     size = _size(job)
     latest: list[Picture] = [np.zeros((size[1], size[0], 3), np.float32)]
 
-    def read(frame: int) -> tuple[Picture, Picture | None] | MienError:
+    def read(frame: int) -> tuple[Picture, Picture | None] | str:
         try:
             return _read(destination, frame)
         except MienError as error:
-            return error
+            return str(error)
 
-    def show(frame: int, pair: tuple[Picture, Picture | None] | MienError) -> Picture:
+    def show(frame: int, pair: tuple[Picture, Picture | None] | str) -> Picture:
         # A frame that cannot be read still takes its time, or picture and sound part.
-        if isinstance(pair, MienError):
-            tell(Failure("movie", frame, str(pair)))
+        if isinstance(pair, str):
+            tell(Failure("movie", frame, pair))
         else:
             latest[0] = _shown(job, *pair, size)
         return latest[0]
