@@ -26,8 +26,8 @@ from mien.types import MienError
 STRIDES = (8, 16, 32)
 WEIGHTS = Path(__file__).parent / "weights" / "detector.safetensors"
 
-SMALLEST = 10.0
-"""Narrowest face in working pixels that the detector is trained for."""
+SMALLEST = 12.0
+"""Width in working pixels that the narrowest face is to have."""
 CERTAIN = 0.3
 """Scores below this are not reported."""
 LARGEST = 100

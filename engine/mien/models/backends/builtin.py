@@ -13,10 +13,10 @@ from mien.types import MienError
 
 SURE = 0.8
 """Detector scores from which no second opinion is asked for."""
-PLAIN = 0.998
-"""What the landmark network says of a face in plain sight."""
-FAIR = 0.995
-"""Presence at which the landmark network neither raises nor lowers a detector's score."""
+PLAIN = 6.0
+"""Presence, in log-odds, that the landmark network gives to faces in plain sight; less counts against a face."""
+BALANCE = 0.12
+"""Log-odds of the detector's score at which right and wrong finds balance: it is trained to tell how well boxes fit."""
 MOST = 64
 """Faces in one picture at most."""
 TRUST = 0.5
@@ -44,11 +44,10 @@ class BuiltinFinder:
         doubted = scores < SURE
         within = (detector.covered(boxes, boxes[~doubted]) > detector.NESTED).any(1) & doubted
         boxes, five, scores, doubted = (part[~within][:MOST] for part in (boxes, five, scores, doubted))
-        presence = torch.full_like(scores, PLAIN)
+        presence = torch.ones_like(scores)
         presence[doubted] = self.landmarks(picture, crop_from_detection(boxes[doubted], five[doubted])).presence
-        settled = torch.sigmoid(
-            torch.logit(scores, 1e-4) + TRUST * torch.logit(presence, 1e-3) - TRUST * torch.logit(torch.tensor(FAIR))
-        )
+        doubt = (PLAIN - torch.logit(presence, 1e-6)).clamp(min=0)
+        settled = torch.sigmoid(torch.logit(scores, 1e-6) - BALANCE - TRUST * doubt)
         order = detector.suppress(boxes, settled, 0.4)
         order = order[settled[order] > REPORTED]
         return Detections(boxes[order], five[order], settled[order])
