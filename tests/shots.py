@@ -80,7 +80,7 @@ def write_exr(path: Path, pixels: np.ndarray, corner=(0, 0), window=None, kind="
         spec[name] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     file = oiio.ImageOutput.create(str(path))
-    assert file.open(str(path), spec) and file.write_image(pixels), file.geterror()
+    assert file.open(str(path), spec) and file.write_image(np.ascontiguousarray(pixels)), file.geterror()
     file.close()
 
 

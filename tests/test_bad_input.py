@@ -230,6 +230,15 @@ def test_a_first_frame_that_is_damaged_does_not_spoil_the_shot(mien: Mien, tmp_p
     assert "1 failed: 1001" in ended.err
 
 
+def test_frames_that_fail_alike_are_told_in_one_line(mien: Mien, tmp_path: Path) -> None:
+    made = make_shot(tmp_path, 8, write=("layer",))
+    for frame in range(1002, 1008):
+        Path(made.plate % frame).unlink()
+    ended = mien("render", made.recipe, "--device", "cpu")
+    assert ended.code == 1
+    assert re.search(r"6 failed: 1002-1007\n  1002-1007: Frame # of .* is missing\. Render or copy it\.\n", ended.err)
+
+
 def test_a_plate_of_nothing_but_damage(mien: Mien, made: Made, tmp_path: Path) -> None:
     for frame in range(1, 4):
         (tmp_path / f"plate.{frame:04d}.exr").write_bytes(b"")

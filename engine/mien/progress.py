@@ -1,6 +1,7 @@
 """Telling people, logs and hosts how far a run is: the same events in three voices."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -142,10 +143,12 @@ def _words(event: Event) -> str:
 
 def _reasons(failed: dict[int, str]) -> list[str]:
     """One line for each thing that was wrong, with the frames it happened in."""
-    frames: dict[str, list[int]] = {}
+    alike: dict[str, list[int]] = {}
     for frame, message in failed.items():
-        frames.setdefault(message, []).append(frame)
-    lines = [f"  {ranges(which)}: {message}" for message, which in frames.items()]
+        alike.setdefault(re.sub(rf"(?<!\d)0*{abs(frame)}(?!\d)", "#", message), []).append(frame)
+    lines = [
+        f"  {ranges(frames)}: {failed[frames[0]] if len(frames) == 1 else message}" for message, frames in alike.items()
+    ]
     hidden = len(lines) - MOST_REASONS
     return lines if hidden <= 0 else [*lines[:MOST_REASONS], f"  and {hidden} more"]
 
