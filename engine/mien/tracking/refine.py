@@ -27,6 +27,8 @@ FAR_ERROR = 0.10
 """The same of flow from a key look."""
 HEAD_ERROR = 0.15
 """The same of the motion of the head as a whole, for a point that cannot be seen."""
+ALIVE_ERROR = 0.35
+"""Error of flow for each pixel that a point moves otherwise than the head."""
 ROUNDS = 3
 BLOCK = 256
 """Frames that are settled together, so that memory for what was measured does not grow with the shot."""
@@ -139,7 +141,9 @@ def edges_of(steps: Sequence[Step], facing: Array, flat: Array, depth: Array, he
         trust = (sure[:, head] + 1e-6) / (1 + apart**2)
     rigid = basis @ motion
     near = np.where(np.abs(second - first) == 1, NEAR_ERROR, FAR_ERROR)[:, None]
-    seen = sure**2 / near**2 + 1e-4
+    # Flow sums over a neighborhood, which holds where all move with the head; parting lips are flattened by it.
+    alive = np.linalg.norm(shift - rigid, axis=-1)
+    seen = sure**2 / (near + ALIVE_ERROR * alive) ** 2 + 1e-4
     guessed = np.clip(1 - sure, 0, 1) ** 2 * np.clip(sure[:, head].mean(1, keepdims=True), 0, 1)
     guessed = guessed / (HEAD_ERROR + 0.5 * np.linalg.norm(rigid, axis=-1)) ** 2
     blended = (seen[..., None] * shift + guessed[..., None] * rigid) / (seen + guessed)[..., None]
