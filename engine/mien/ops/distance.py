@@ -30,8 +30,28 @@ def edge(matte: Matte, grow: float, soften: float) -> Matte:
     if grow == 0 and soften == 0:
         return matte
     width = max(soften, 1.0)
-    away = signed_distance(matte, abs(grow) + width / 2 + 1)
-    ramp = ((away + grow) / width + 0.5).clamp(0, 1)
+    reach = abs(grow) + width / 2 + 1
+    rows, columns = _within_reach(matte, reach)
+    shaped = torch.zeros_like(matte)
+    shaped[..., rows, columns] = _ramp(signed_distance(matte[..., rows, columns], reach) + grow, width, soften)
+    return shaped
+
+
+def _within_reach(matte: Matte, reach: float) -> tuple[slice, slice]:
+    """Rows and columns outside of which no pixel is within ``reach`` of one where the matte is above 0."""
+    there = (matte > 0).reshape(-1, *matte.shape[-2:]).any(0)
+    return _around(there.any(1), reach), _around(there.any(0), reach)
+
+
+def _around(line: Tensor, reach: float) -> slice:
+    """From the first place that is set to the last, and as far as ``reach`` beyond; one place where none is."""
+    found, margin = line.nonzero(), math.ceil(reach) + 2
+    return slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin) if len(found) else slice(0, 1)
+
+
+def _ramp(away: Tensor, width: float, soften: float) -> Matte:
+    """A matte that rises over ``width`` pixels where the distance from its edge is 0."""
+    ramp = (away / width + 0.5).clamp(0, 1)
     # A wide ramp eases in and out, so that its ends do not show as lines; a hard edge is straight coverage.
     ease = min(max((soften - 1) / 4, 0.0), 1.0)
     return torch.lerp(ramp, ramp * ramp * (3 - 2 * ramp), ease) if ease else ramp
