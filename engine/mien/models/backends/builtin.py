@@ -11,15 +11,13 @@ from mien.models.backends import Detections, Landmarked, Picture
 from mien.models.crops import crop_from_detection, cut_crops, to_picture
 from mien.types import MienError
 
-SURE = 0.8
+SURE = 0.93
 """Detector scores from which no second opinion is asked for."""
-PLAIN = 6.0
-"""Presence, in log-odds, that the landmark network gives to faces in plain sight; less counts against a face."""
-BALANCE = 0.12
-"""Log-odds of the detector's score at which right and wrong finds balance: it is trained to tell how well boxes fit."""
-MOST = 64
+FAIR = 7.75
+"""Log-odds of presence at which the landmark network neither raises nor lowers a detector's score."""
+MOST = 32
 """Faces in one picture at most."""
-TRUST = 0.5
+TRUST = 0.3
 """Weight of its opinion, in log-odds, beside the detector's."""
 REPORTED = 0.2
 """Least score that is reported."""
@@ -41,13 +39,12 @@ class BuiltinFinder:
         different things.
         """
         boxes, five, scores = detector.find(self.detector, picture, smallest, self.device)
+        boxes, five, scores = boxes[:MOST], five[:MOST], scores[:MOST]
         doubted = scores < SURE
-        within = (detector.covered(boxes, boxes[~doubted]) > detector.NESTED).any(1) & doubted
-        boxes, five, scores, doubted = (part[~within][:MOST] for part in (boxes, five, scores, doubted))
-        presence = torch.ones_like(scores)
-        presence[doubted] = self.landmarks(picture, crop_from_detection(boxes[doubted], five[doubted])).presence
-        doubt = (PLAIN - torch.logit(presence, 1e-6)).clamp(min=0)
-        settled = torch.sigmoid(torch.logit(scores, 1e-6) - BALANCE - TRUST * doubt)
+        opinion = torch.full_like(scores, FAIR)
+        seen = self.landmarks(picture, crop_from_detection(boxes[doubted], five[doubted])).presence
+        opinion[doubted] = torch.logit(seen, 1e-5)
+        settled = torch.sigmoid(torch.logit(scores, 1e-5) + TRUST * (opinion - FAIR))
         order = detector.suppress(boxes, settled, 0.4)
         order = order[settled[order] > REPORTED]
         return Detections(boxes[order], five[order], settled[order])
