@@ -275,8 +275,9 @@ def mesh_map(here: Pixels, there: Pixels, size: tuple[int, int]) -> tuple[Pixels
     across, down = (np.zeros(size[::-1], np.float32) for _ in range(2))
     for triangle in mesh.TRIANGLES.numpy():
         left, top, width, height = cv2.boundingRect(here[triangle])
-        affine = cv2.getAffineTransform(here[triangle] - (left, top), there[triangle]).astype(np.float32)
-        covered = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), (here[triangle] - (left, top)).astype(int), 1)
+        corners = here[triangle] - np.array([left, top], np.float32)
+        affine = cv2.getAffineTransform(corners, there[triangle]).astype(np.float32)
+        covered = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), corners.astype(np.int32), 1)
         rows, columns = np.nonzero(covered)
         across[top + rows, left + columns] = affine[0, 0] * columns + affine[0, 1] * rows + affine[0, 2]
         down[top + rows, left + columns] = affine[1, 0] * columns + affine[1, 1] * rows + affine[1, 2]
