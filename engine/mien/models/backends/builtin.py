@@ -13,7 +13,7 @@ from mien.types import MienError
 
 SURE = 0.93
 """Detector scores from which no second opinion is asked for."""
-FAIR = 7.75
+FAIR = 8.0
 """Log-odds of presence at which the landmark network neither raises nor lowers a detector's score."""
 MOST = 32
 """Faces in one picture at most."""
@@ -45,7 +45,7 @@ class BuiltinFinder:
         seen = self.landmarks(picture, crop_from_detection(boxes[doubted], five[doubted])).presence
         opinion[doubted] = torch.logit(seen, 1e-5)
         settled = torch.sigmoid(torch.logit(scores, 1e-5) + TRUST * (opinion - FAIR))
-        order = detector.suppress(boxes, settled, 0.4)
+        order = detector.suppress(boxes, settled, 0.3)
         order = order[settled[order] > REPORTED]
         return Detections(boxes[order], five[order], settled[order])
 
