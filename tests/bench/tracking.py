@@ -104,8 +104,8 @@ def mark_portraits(name: str, finder: FaceFinder, motion: str, frames: int) -> N
             error = np.sqrt(np.nanmean((apart**2).sum(-1)))
             path = matrices[:, :2, 2] + np.einsum("fij,j->fi", matrices[:, :2, :2], np.nanmean(back, (0, 1)))
             speed = np.gradient(path, axis=0)
-            drift = np.nanmean(apart, 1)
-            lag = -np.nansum(drift * speed) / max((speed[there] ** 2).sum(), 1e-9) if motion != "still" else 0.0
+            drift = apart[there].mean(1)
+            lag = -(drift * speed[there]).sum() / max((speed[there] ** 2).sum(), 1e-9) if motion != "still" else 0.0
             print(
                 f"{name:8} {motion:6} {person:8} {way:9} {int(there.sum()):3}/{frames} frames   "
                 f"crawl {np.median(crawl):6.3f} px (95 %: {np.percentile(crawl, 95):6.3f})   error {error:6.3f} px   "
