@@ -130,7 +130,10 @@ def mark_against_truth(name: str, finder: FaceFinder, folder: Path, every: int, 
         tally.faces["large"] += 1
         middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - (known.amin(0) + known.amax(0)) / 2
         near = (middle.norm(dim=1) < 0.7 * span) & (found.scores > SURE)
-        tally.false += int(((found.scores > SURE) & ~near).sum())
+        stray = (found.scores > SURE) & ~near
+        tally.false += int(stray.sum())
+        if bool(stray.any()):
+            mishaps.append(Mishap(26.0, f"{name} {frame} false", picture, None, found.boxes[stray]))
         if not bool(near.any()):
             mishaps.append(Mishap(25.0, f"{name} {frame} missed", picture, known, found.boxes))
             continue
