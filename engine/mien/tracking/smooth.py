@@ -33,6 +33,12 @@ EXPRESSION_NOISE = 0.0008
 """The same of a single point on the face."""
 SHORT_GAP = 6
 """Lost frames between two sightings that are filled, at low confidence."""
+PIECE = 120
+"""Frames of a long run that are smoothed at a time, so that memory does not grow with the shot."""
+AROUND = 36
+"""Frames on either side that a piece takes into account: more than any window reaches."""
+FADE = 6
+"""Frames over which one piece hands over to the next."""
 KEYED = 30.0
 """Weight of a frame placed by hand, in sure frames."""
 
@@ -55,7 +61,7 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
         rows = slice(low, high)
         trust = np.where(there[rows], np.clip(confidence[rows], 0.02, 1) ** 2, 0.0)
         trust = np.where(keyed[rows] & there[rows], KEYED, trust)
-        smoothed = smooth_run(points[rows], trust, track.scheme, rigid, expression)
+        smoothed = smooth_pieces(points[rows], trust, track.scheme, rigid, expression)
         kept = (keyed[rows] & there[rows])[:, None, None]
         filled = ~there[rows]
         points[rows] = np.where(kept, points[rows], smoothed)
@@ -94,6 +100,23 @@ def fill(values: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.fl
     known = np.flatnonzero(there)
     nearest = known[np.abs(np.arange(len(values))[:, None] - known).argmin(1)]
     return np.where(there[:, None], values, 0.5 * values[nearest]).astype(np.float32)
+
+
+def smooth_pieces(points: Wide, trust: Wide, scheme: str, rigid: float, expression: float) -> Wide:
+    """Smooth a run of any length, (F, N, 3), piece by piece; pieces are faded into each other."""
+    frames = len(points)
+    if frames <= PIECE + 2 * AROUND:
+        return smooth_run(points, trust, scheme, rigid, expression)
+    result, total = np.zeros_like(points), np.zeros(frames)
+    for start in range(0, frames, PIECE):
+        stop = min(start + PIECE, frames)
+        rows = slice(max(0, start - AROUND), min(frames, stop + AROUND))
+        numbers = np.arange(rows.start, rows.stop)
+        beyond = np.maximum(np.maximum(start - numbers, numbers - stop + 1), 0)
+        share = np.maximum(1 - beyond / (FADE + 1), 0)
+        result[rows] += share[:, None, None] * smooth_run(points[rows], trust[rows], scheme, rigid, expression)
+        total[rows] += share
+    return np.asarray(result / total[:, None, None])
 
 
 def smooth_run(points: Wide, trust: Wide, scheme: str, rigid: float, expression: float) -> Wide:
@@ -220,7 +243,7 @@ def choose(values: Wide, trust: Wide, least: float, strength: float, neighbors: 
         for before, gain_before in tried:
             scale = (noise * np.sqrt(np.maximum(gain_before**2 - gain**2, 0.05 * gain_before**2))[:, None, None]) ** 2
             apart = ((now - before) ** 2 / scale).mean(-1)
-            apart = apart[:, neighbors].mean(-1)
+            apart = np.asarray(sum(apart[:, column] for column in neighbors.T)) / neighbors.shape[1]
             # Where there is nothing to compare with, a wider window is always welcome.
             open_ &= (apart < limit) | ~there[:, None]
         chosen[open_] = index
@@ -240,12 +263,12 @@ def noise_of(values: Wide) -> Wide:
 
 def blend(values: Wide, trust: Wide, chosen: Wide) -> Wide:
     """Values (F, G, C) smoothed by the windows chosen (F, G); fractions lie between two windows."""
-    levels = [np.where((trust > 0)[:, None, None], values, fitted(values, trust, min(6, len(values)))[0])]
-    levels += [fitted(values, trust, half)[0] for half in HALF_WIDTHS]
     low = np.clip(np.floor(chosen).astype(int), 0, len(HALF_WIDTHS) - 1)
     part = (chosen - low)[..., None]
     result = np.zeros_like(values)
-    for index in range(len(HALF_WIDTHS)):
-        mixed = (1 - part) * levels[index] + part * levels[index + 1]
-        result = np.where((low == index)[..., None], mixed, result)
+    level = np.where((trust > 0)[:, None, None], values, fitted(values, trust, min(6, len(values)))[0])
+    for index, half in enumerate(HALF_WIDTHS):
+        wider = fitted(values, trust, half)[0]
+        result = np.where((low == index)[..., None], (1 - part) * level + part * wider, result)
+        level = wider
     return result
