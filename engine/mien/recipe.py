@@ -132,7 +132,11 @@ CONVERT = (
     Step("match_color", "match_color", {"samples": "measure_color"}),
     Step("plate_white", "plate_white", {"samples": "measure_color"}),
     Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),
-    Step("composite", "composite", {"layer": "grade_face", "plate": "plate", "white": "plate_white"}),
+    Step(
+        "composite",
+        "composite",
+        {"layer": "grade_face", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
+    ),
 )
 """The chain that ``mien convert`` builds."""
 

@@ -62,17 +62,20 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
         trust = np.where(there[rows], np.clip(confidence[rows], 0.02, 1) ** 2, 0.0)
         trust = np.where(keyed[rows] & there[rows], KEYED, trust)
         smoothed = smooth_pieces(points[rows], trust, track.scheme, rigid, expression)
-        kept = (keyed[rows] & there[rows])[:, None, None]
+        kept = keyed[rows] & there[rows]
         filled = ~there[rows]
-        points[rows] = np.where(kept, points[rows], smoothed)
+        smoothed[kept] = points[rows][kept]
+        points[rows] = smoothed
         ends = np.interp(np.arange(high - low), np.flatnonzero(~filled), confidence[rows][~filled])
         confidence[rows] = np.where(filled, 0.2 * ends, confidence[rows])
         weight[rows] = fill(weight[rows], ~filled)
     points[..., 0] /= track.aspect
-    exact = torch.where((track.keyed & seen(track))[:, None, None], track.points.double(), torch.from_numpy(points))
+    exact = torch.from_numpy(points).to(track.points.dtype)
+    placed = track.keyed & seen(track)
+    exact[placed] = track.points[placed]
     return replace(
         track,
-        points=exact.to(track.points.dtype),
+        points=exact,
         weight=torch.from_numpy(weight).to(track.weight.dtype),
         confidence=torch.from_numpy(confidence).to(track.confidence.dtype),
     )
@@ -116,7 +119,8 @@ def smooth_pieces(points: Wide, trust: Wide, scheme: str, rigid: float, expressi
         share = np.maximum(1 - beyond / (FADE + 1), 0)
         result[rows] += share[:, None, None] * smooth_run(points[rows], trust[rows], scheme, rigid, expression)
         total[rows] += share
-    return np.asarray(result / total[:, None, None])
+    result /= total[:, None, None]
+    return result
 
 
 def smooth_run(points: Wide, trust: Wide, scheme: str, rigid: float, expression: float) -> Wide:
