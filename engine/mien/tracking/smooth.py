@@ -24,6 +24,7 @@ from mien.tracking.faces import seen, single_widths
 from mien.types import FaceTrack
 
 Wide = NDArray[np.float64]
+Positions = NDArray[np.float32]
 
 HALF_WIDTHS = (2, 3, 5, 8, 12, 18, 27)
 """Frames to either side that the windows reach; the first of all is the value itself."""
@@ -49,7 +50,7 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
     0 leaves the motion as it is. Rows placed by hand stay exactly as they are and pull their neighbors. Gaps of up
     to SHORT_GAP lost frames are filled at low confidence, unless the face leaps (a cut); longer ones stay lost.
     """
-    points = track.points.double().numpy().copy()
+    points = track.points.float().numpy().copy()
     confidence = track.confidence.float().numpy().copy()
     weight = track.weight.float().numpy().copy()
     there = seen(track).numpy()
@@ -81,7 +82,7 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
     )
 
 
-def runs(points: Wide, there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def runs(points: Positions, there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Ranges of rows, end excluded, in which one motion goes on: without long gaps and without leaps."""
     rows = np.flatnonzero(there)
     start = rows[0]
@@ -105,11 +106,14 @@ def fill(values: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.fl
     return np.where(there[:, None], values, 0.5 * values[nearest]).astype(np.float32)
 
 
-def smooth_pieces(points: Wide, trust: Wide, scheme: str, rigid: float, expression: float) -> Wide:
-    """Smooth a run of any length, (F, N, 3), piece by piece; pieces are faded into each other."""
+def smooth_pieces(points: Positions, trust: Wide, scheme: str, rigid: float, expression: float) -> Positions:
+    """Smooth a run of any length, (F, N, 3), piece by piece; pieces are faded into each other.
+
+    Only a piece at a time is held in double precision.
+    """
     frames = len(points)
     if frames <= PIECE + 2 * AROUND:
-        return smooth_run(points, trust, scheme, rigid, expression)
+        return smooth_run(points.astype(np.float64), trust, scheme, rigid, expression).astype(np.float32)
     result, total = np.zeros_like(points), np.zeros(frames)
     for start in range(0, frames, PIECE):
         stop = min(start + PIECE, frames)
@@ -117,9 +121,10 @@ def smooth_pieces(points: Wide, trust: Wide, scheme: str, rigid: float, expressi
         numbers = np.arange(rows.start, rows.stop)
         beyond = np.maximum(np.maximum(start - numbers, numbers - stop + 1), 0)
         share = np.maximum(1 - beyond / (FADE + 1), 0)
-        result[rows] += share[:, None, None] * smooth_run(points[rows], trust[rows], scheme, rigid, expression)
+        piece = smooth_run(points[rows].astype(np.float64), trust[rows], scheme, rigid, expression)
+        result[rows] += (share[:, None, None] * piece).astype(np.float32)
         total[rows] += share
-    result /= total[:, None, None]
+    result /= total[:, None, None].astype(np.float32)
     return result
 
 
