@@ -261,3 +261,21 @@ def test_a_movie_shows_its_range_and_holds_the_picture_where_the_plate_is_broken
     assert len(movie.frames) == 4
     first, held, after = (read_region(movie, frame, movie.display) for frame in (1, 2, 3))
     assert np.abs(first - held).mean() < 0.003 < np.abs(first - after).mean()
+
+
+def test_a_plate_in_another_color_space_keeps_its_bits_outside_the_matte(tmp_path: Path) -> None:
+    """Going to the working space and back does not return every bit: only the mask keeps them."""
+    made = make_shot(tmp_path, 1, kind="float")
+    path = Path(made.plate % FIRST)
+    write_exr(path, plate_pixels(FIRST), (-OVERSCAN, -OVERSCAN), SIZE, "float", colorInteropID="lin_rec709_scene")
+    assert run(made.recipe).done == 1
+    spec, layer = read_exr(made.folder / "out" / "layer" / f"shot.{FIRST}.exr")
+    assert spec.getattribute("colorInteropID") == "lin_rec709_scene"
+    _, plate = read_exr(path)
+    _, full = read_exr(made.folder / "out" / "full" / f"shot.{FIRST}.exr")
+    matte = np.zeros(plate.shape[:2], bool)
+    alpha = layer[..., list(spec.channelnames).index("matte.edge")]
+    y, x = spec.y + OVERSCAN, spec.x + OVERSCAN
+    matte[y : y + alpha.shape[0], x : x + alpha.shape[1]] = alpha > 0
+    differing = (plate.view(np.uint32) != full.view(np.uint32)).any(-1)
+    assert differing.sum() > 1000 and not (differing & ~matte).any()

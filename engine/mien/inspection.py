@@ -173,19 +173,3 @@ def _travel(param: Param) -> str:
         return param.kind
     unit = {"face": " face widths", "px": " px", "frames": " frames"}.get(param.slider.unit, "")
     return f"{param.slider.low:g} to {param.slider.high:g}{unit}"
-
-
-def node_table() -> str:
-    """The nodes and their settings as Markdown, for the documentation."""
-    lines = []
-    for node in shipped():
-        lines += [f"### `{node.id}`", "", node.help, ""]
-        lines += ["| | type | |", "|---|---|---|"]
-        lines += [f"| {port.name} | {port.type} | {port.help} |" for port in node.inputs]
-        lines += [f"| *result* | {node.output} | |", ""]
-        if node.params:
-            lines += ["| setting | default | range | |", "|---|---|---|---|"]
-            lines += [f"| `{p.name}` | {p.default} | {_travel(p).replace('|', 'or')} | {p.help} |" for p in node.params]
-            lines.append("")
-    return "\n".join(lines)
-

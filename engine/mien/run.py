@@ -256,8 +256,3 @@ def matte_names(job: Job) -> tuple[str, ...]:
         if values is not None:
             return tuple(values[job.recipe.steps[-1].name].mattes)
     return ()
-
-
-def outputs(job: Job) -> tuple[str, ...]:
-    """Patterns and files that a render of this job writes, for people to open."""
-    return Destination(job).shown
