@@ -5,22 +5,31 @@ frame by frame and that such a node wants for the whole shot is gathered first, 
 whatever range is rendered, so that a frame never depends on which others are rendered with it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from mien.declare import Node, declare
 from mien.nodes import NODES
+from mien.ops.region import shared
 from mien.recipe import Recipe, Step, at_frame
 from mien.tracking import face_at
-from mien.types import Face, FaceTrack, Identity, Plate, Series
+from mien.types import Face, FaceTrack, Identity, Layer, Plate, Series
 
 FUNCTIONS = {function.__name__: function for function in NODES}
-SAMPLE_MARGIN = 0.3
-"""Face widths around the points that every layer covers, before any step asks for more."""
+MARGIN = 0.3
+"""Face widths around the points that an identity sees and draws, whatever the other steps ask for."""
+REACH_STEP = 0.1
+"""Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
+Box = tuple[int, int, int, int]
+Call = Callable[[Step, Mapping[str, Any], Mapping[str, Any]], Any]
+"""How a step is computed from its inputs and its settings at the frame."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -62,57 +71,153 @@ def shot_track(chain: Chain) -> FaceTrack:
 
 def face_in(chain: Chain, frame: int) -> Face | None:
     """The face that picture steps see in a frame; None where there is none."""
-    return scaled(face_at(shot_track(chain), frame), chain.scale)
+    return scaled(tracked(shot_track(chain), frame), chain.scale)
+
+
+@lru_cache(maxsize=64)
+def tracked(track: FaceTrack, frame: int) -> Face | None:
+    """The face of a track in one frame, found once for all steps that ask for it."""
+    return face_at(track, frame)
 
 
 def scaled(face: Face | None, scale: float) -> Face | None:
     """A face as it lies in a plate of another size."""
     if face is None or scale == 1:
         return face
-    return replace(face, points=face.points * scale, width=face.width * scale)
+    velocity = None if face.velocity is None else face.velocity * scale
+    return replace(face, points=face.points * scale, width=face.width * scale, velocity=velocity)
 
 
-def region(chain: Chain, frame: int, face: Face) -> tuple[int, int, int, int]:
-    """Plate pixels x0, y0, x1, y1 that a frame needs: the face and as far as its settings reach.
+def settings_at(chain: Chain, step: Step, frame: int) -> dict[str, Any]:
+    """A step's settings in one frame; those in pixels of the plate are brought to the pictures' scale."""
+    settings = at_frame(step.settings, frame)
+    if chain.scale != 1:
+        for param in declaration(step.node).params:
+            if param.slider is not None and param.slider.unit == "px":
+                settings[param.name] = type(param.default)(settings[param.name] * chain.scale)
+    return settings
+
+
+def region(chain: Chain, frame: int, face: Face) -> Box:
+    """Pixels x0, y0, x1, y1 that a frame needs: the face and as far as its settings reach.
 
     No setting in face widths reaches farther than its value, so their sum bounds the layer.
     """
-    reach = SAMPLE_MARGIN
+    reach = 0.0
     for step in chain.recipe.steps:
         settings = at_frame(step.settings, frame)
         for param in declaration(step.node).params:
             if param.slider is not None and param.slider.unit == "face":
                 reach += abs(float(settings[param.name]))
-    margin = reach * face.width
+    return around(face, MARGIN + math.ceil(reach / REACH_STEP - 1e-6) * REACH_STEP)
+
+
+def around(face: Face, margin: float) -> Box:
+    """Pixels x0, y0, x1, y1 within a margin, in face widths, of a face's points."""
     points = face.points[:, :2]
     points = points[torch.isfinite(points).all(-1)]
-    low = (points.amin(0) - margin).floor().int().tolist()
-    high = (points.amax(0) + margin).ceil().int().tolist()
+    low = (points.amin(0) - margin * face.width).floor().int().tolist()
+    high = (points.amax(0) + margin * face.width).ceil().int().tolist()
     return low[0], low[1], high[0], high[1]
 
 
-def evaluate(chain: Chain, frame: int, plate: Plate, target: str) -> dict[str, Any] | None:
-    """The values of step ``target`` and of those before it in one frame: a pure function of its arguments.
+def evaluate(
+    chain: Chain, frame: int, plate: Plate, target: str, known: Mapping[str, Any] = NOTHING, call: Call | None = None
+) -> dict[str, Any] | None:
+    """The values of step ``target`` and of those it depends on in one frame: a pure function of its arguments.
+
+    Args:
+        chain: Steps and what they draw on.
+        frame: Number of the frame.
+        plate: The region of the plate.
+        target: Last step that is wanted.
+        known: Values of steps in this frame that need not be computed again, nor what they depend on.
+        call: How a step is computed; by default its node is called.
 
     Returns None where there is no face, or where a solved value has nothing for this frame.
     """
+    call = call or call_node
     values: dict[str, Any] = {"plate": plate, "track": chain.track, "identity": chain.identity_at(frame)}
     values.update(chain.solved)
-    for step in chain.recipe.upstream(target):
-        if step.name in chain.solved:
-            continue
+    values.update(known)
+    for step in upstream(chain, target, known):
+        node = declaration(step.node)
         inputs = {}
-        for port in declaration(step.node).inputs:
+        for port in node.inputs:
             value = values[step.inputs[port.name]]
             if isinstance(value, Series):
                 value = value.at(frame)
             elif isinstance(value, FaceTrack) and not port.series:
-                value = scaled(face_at(value, frame), chain.scale)
+                value = scaled(tracked(value, frame), chain.scale)
             if value is None:
                 return None
             inputs[port.name] = value
-        values[step.name] = FUNCTIONS[step.node](**inputs, **at_frame(step.settings, frame))
+        if any(port.type == "Identity" for port in node.inputs):
+            values[step.name] = _converted(chain, frame, plate, step, inputs, call)
+        else:
+            values[step.name] = call(step, inputs, settings_at(chain, step, frame))
     return values
+
+
+def call_node(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """What a step's node makes of its inputs."""
+    return FUNCTIONS[step.node](**inputs, **settings)
+
+
+def upstream(chain: Chain, target: str, known: Mapping[str, Any] = NOTHING) -> tuple[Step, ...]:
+    """The steps to compute for ``target`` in running order, where some values are known already."""
+    given = {*chain.solved, *known}
+    needed = {target} - given
+    for step in reversed(chain.recipe.steps):
+        if step.name in needed:
+            needed.update(name for name in step.inputs.values() if name not in given)
+    return tuple(step for step in chain.recipe.steps if step.name in needed)
+
+
+def _converted(
+    chain: Chain, frame: int, plate: Plate, step: Step, inputs: Mapping[str, Any], call: Call
+) -> Any:
+    """A step that runs an identity, on the surroundings of the face alone, laid out on the whole region.
+
+    So what it draws does not depend on how far other steps reach, and is kept while those are changed.
+    """
+    face = face_in(chain, frame)
+    assert face is not None
+    near = cropped(plate, around(face, MARGIN))
+    given = {name: near if value is plate else value for name, value in inputs.items()}
+    value = call(step, given, settings_at(chain, step, frame))
+    return spread(value, plate) if isinstance(value, Layer) else value
+
+
+def cropped(plate: Plate, box: Box) -> Plate:
+    """The part of a plate inside a box; the plate itself where it holds no more."""
+    height, width = plate.image.shape[-2:]
+    x, y = max(box[0], plate.corner[0]), max(box[1], plate.corner[1])
+    right, bottom = min(box[2], plate.corner[0] + width), min(box[3], plate.corner[1] + height)
+    rows = slice(y - plate.corner[1], max(y, bottom) - plate.corner[1])
+    columns = slice(x - plate.corner[0], max(x, right) - plate.corner[0])
+    image = plate.image[..., rows, columns]
+    return plate if image.shape == plate.image.shape else replace(plate, image=image.contiguous(), corner=(x, y))
+
+
+def spread(layer: Layer, plate: Plate) -> Layer:
+    """A layer on the whole region of a plate: beyond what it covered the plate shows and mattes are 0."""
+    size = plate.image.shape[-2:]
+    if layer.corner == plate.corner and layer.image.shape[-2:] == size:
+        return layer
+    here, there = shared((layer.corner, layer.image.shape), (plate.corner, plate.image.shape))
+    image = plate.image.clone()
+    image[..., there[0], there[1]] = layer.image[..., here[0], here[1]]
+
+    def widened(matte: torch.Tensor) -> torch.Tensor:
+        wide = matte.new_zeros(*matte.shape[:-2], *size)
+        wide[..., there[0], there[1]] = matte[..., here[0], here[1]]
+        return wide
+
+    mattes = {name: widened(matte) for name, matte in layer.mattes.items()}
+    own = next((mattes[name] for name, matte in layer.mattes.items() if matte is layer.matte), None)
+    matte = widened(layer.matte) if own is None else own
+    return replace(layer, image=image, matte=matte, corner=plate.corner, mattes=mattes)
 
 
 def solves(chain: Chain) -> Iterator[tuple[Step, tuple[str, ...]]]:

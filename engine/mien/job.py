@@ -4,14 +4,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mien.chain import Chain, declaration, face_in
+from mien.chain import Chain, declaration, face_in, settings_at, tracked
 from mien.color import Colors
 from mien.color import load as load_colors
 from mien.files.identities import IdentityFile, read_identity
@@ -20,8 +20,7 @@ from mien.files.tracks import TrackFile, read_tracks
 from mien.files.whole import write_whole
 from mien.footage import plate_space
 from mien.performer import open_identity, prominent
-from mien.recipe import Recipe, at_frame, digest
-from mien.tracking import face_at
+from mien.recipe import Recipe, digest
 from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
@@ -181,47 +180,58 @@ def frame_key(job: Job, frame: int, target: str) -> str:
     The step's settings at this frame and those of the steps before it, whole-shot values at this frame only,
     the plate's frame, the identity, the config, the engine's version.
     """
+    return step_keys(job, frame, target)[target]
+
+
+def step_keys(job: Job, frame: int, target: str) -> dict[str, str]:
+    """``frame_key`` of a step and of every step that it depends on in the frame."""
     chain, recipe = job.chain, job.recipe
-    steps = {step.name: step for step in recipe.steps}
-    needed: dict[str, Any] = {}
-    waiting = [target]
-    while waiting:
-        name = waiting.pop()
-        if name in needed:
+    made_by = digest(ENGINE, job.colors.digest, str(job.device), chain.scale)
+    given: dict[str, Any] = {name: _value_digest(value, frame) for name, value in chain.solved.items()}
+    keys: dict[str, str] = {}
+
+    def of(name: str) -> Any:
+        if name not in given:
+            given[name] = _given_digest(job, frame, name)
+        return given[name]
+
+    for step in recipe.upstream(target):
+        if step.name in chain.solved:
             continue
-        if name in chain.solved:
-            needed[name] = _value_digest(chain.solved[name], frame)
-        elif name in steps:
-            step = steps[name]
-            needed[name] = [step.node, dict(step.inputs), at_frame(step.settings, frame)]
-            waiting.extend(step.inputs.values())
-            if any(port.type == "Face" for port in declaration(step.node).inputs):
-                needed["face"] = _face_digest(face_in(chain, frame))
-        elif name == "track":
-            needed[name] = _value_digest(chain.track, frame)
-        elif name == "identity":
-            identity = chain.identity_at(frame)
-            needed[name] = [job.identity.digest, identity and identity.digest]
-        elif name == "plate":
-            needed[name] = [job.prints.of(job.shot.file(frame)), frame, job.space, job.recipe.plate.part]
-    return digest(ENGINE, job.colors.digest, str(job.device), needed)
+        sources = {port: keys[name] if name in keys else of(name) for port, name in step.inputs.items()}
+        sees_face = any(port.type == "Face" for port in declaration(step.node).inputs)
+        face = _face_digest(face_in(chain, frame)) if sees_face else None
+        keys[step.name] = digest(made_by, step.node, sources, settings_at(chain, step, frame), face)
+    return keys
+
+
+def _given_digest(job: Job, frame: int, name: str) -> Any:
+    """Hash of one of the values that every recipe has, in one frame."""
+    if name == "track":
+        return _value_digest(job.chain.track, frame)
+    if name == "identity":
+        identity = job.chain.identity_at(frame)
+        return [job.identity.digest, identity and identity.digest]
+    return [job.prints.of(job.shot.file(frame)), frame, job.space, job.recipe.plate.part]
 
 
 def _value_digest(value: Any, frame: int) -> Any:
     if isinstance(value, FaceTrack):
-        return _face_digest(face_at(value, frame))
+        return _face_digest(tracked(value, frame))
     if isinstance(value, Series):
         found = value.at(frame)
         return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
     raise TypeError(f"{type(value).__name__} is no value of a shot")
 
 
+@lru_cache(maxsize=64)
 def _face_digest(face: Face | None) -> Any:
     if face is None:
         return None
     hasher = hashlib.blake2b(digest_size=16)
-    for tensor in (face.points, face.weight):
-        hasher.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for tensor in (face.points, face.weight, face.velocity):
+        if tensor is not None:
+            hasher.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return [hasher.hexdigest(), face.confidence, face.width, face.scheme, face.aspect]
 
 
