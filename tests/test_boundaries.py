@@ -43,13 +43,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.progress": {"rich", "mien.types"},
     "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},
     "mien.report": {*ARRAYS, "rich", *WORKING, *RUNNER},
+    "mien.facesets": {*ARRAYS, "mien.facesets", *WORKING},
     "mien.sheet": {*ARRAYS, "matplotlib", "OpenImageIO", "mien.files", "mien.types"},
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
     "mien.train": {
         *ARRAYS, "av", "safetensors", "scipy", "skimage", "typer", "mien.models", "mien.train", *PICTURES,
+        "mien.progress", "mien.sheet",
     },
-    "mien.commands": {*ARRAYS, *WORKING, *RUNNER, "mien.commands", "mien.demo", "mien.sheet"},
-    "mien.__main__": {"typer", "mien.commands", *WORKING, *RUNNER},
+    "mien.commands": {
+        *ARRAYS, *WORKING, *RUNNER, "mien.commands", "mien.demo", "mien.facesets", "mien.sheet", "mien.train",
+    },
+    "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.train", *RUNNER},
+    "mien.__main__": {"typer", "mien.trainline", "mien.commands", *WORKING, *RUNNER},
 }  # fmt: skip
 """For each module or package of the engine, what it may import beside the standard library."""
 

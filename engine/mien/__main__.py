@@ -13,6 +13,7 @@ import typer
 
 from mien.declare import DeclarationError
 from mien.recipe import CODECS, RecipeError
+from mien.trainline import faceset
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.command()(faceset)
 
 
 class Detector(StrEnum):

@@ -12,7 +12,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-Stage = Literal["track", "solve", "render", "movie"]
+Stage = Literal["track", "solve", "render", "movie", "faceset", "train"]
 MOST_REASONS = 20
 """Lines about failed frames at the end of a run; each was told when it happened."""
 LOG_INTERVAL = 5.0

@@ -215,10 +215,10 @@ def _track(
         return arguments.track.absolute()
     shot = open_shot(arguments.plate.path, whole, layer=arguments.plate.layer)
     asked = replace(arguments.tracking, settings=settings)
-    return _tracked(replace(plate, shot=shot), asked, path, arguments.force, tell)
+    return tracked(replace(plate, shot=shot), asked, path, arguments.force, tell)
 
 
-def _tracked(plate: OpenPlate, asked: TrackArguments, path: Path, force: bool, tell: Tell) -> Path:
+def tracked(plate: OpenPlate, asked: TrackArguments, path: Path, force: bool, tell: Tell) -> Path:
     """The track made before from the same pictures and settings, or a new one.
 
     Raises:
@@ -289,7 +289,7 @@ def _take(
 ) -> IdentityFile:
     space = plate_space(shot, plate.colors, arguments.source_colorspace)
     track = path.with_name(path.name.replace(".identity.safetensors", ".take.track.json"))
-    _tracked(OpenPlate(shot, plate.colors, space), arguments.tracking, track, arguments.force, tell)
+    tracked(OpenPlate(shot, plate.colors, space), arguments.tracking, track, arguments.force, tell)
     chosen = prominent(read_tracks(track).tracks)
     assert chosen is not None
     start = (shot.first if arguments.source_start is None else arguments.source_start) - first

@@ -1,0 +1,290 @@
+"""``mien faceset``: crops of one person from movies, sequences, pictures and other face sets."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mien.color import Colors
+from mien.color import load as load_colors
+from mien.commands.convert import make_folder, tracked
+from mien.commands.plate import OpenPlate
+from mien.commands.track import TrackArguments, open_finder
+from mien.facesets.extract import CropShape, Taken, take
+from mien.facesets.report import write_report
+from mien.facesets.selection import Selection, select
+from mien.files.faceset import FaceSet, SetFace, is_faceset, read_faceset, write_face, write_faceset
+from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_region
+from mien.files.tracks import read_tracks
+from mien.footage import plate_space
+from mien.job import ENGINE
+from mien.performer import prominent, read_photo
+from mien.pipeline import overlap
+from mien.progress import Advance, Failure, Note, Outcome, Tell
+from mien.recipe import RecipeError, plain_name
+from mien.tracking import face_at
+from mien.types import Face, FaceTrack, MienError
+
+
+@dataclass(frozen=True)
+class FacesetArguments:
+    """What ``mien faceset`` was asked for.
+
+    Attributes:
+        sources: Movies, sequences, pictures, folders of pictures; or face sets, which are joined and filtered.
+        folder: Where the set goes.
+        shape: Size and coverage of the crops.
+        every: Take every n-th frame of moving sources.
+        person: Whose face in the tracks of moving sources; else the most prominent.
+        choice: Which faces are kept, and their order.
+        like: Photograph of the person; others are left out.
+        against: Face set to compare with.
+        colorspace: Color space of the sources.
+        tracking: How faces are found.
+        force: Track sources again.
+    """
+
+    sources: tuple[str, ...]
+    folder: Path
+    shape: CropShape = field(default_factory=CropShape)
+    every: int = 1
+    person: str | None = None
+    choice: Selection = field(default_factory=Selection)
+    like: Path | None = None
+    against: Path | None = None
+    colorspace: str | None = None
+    ocio: str | None = None
+    tracking: TrackArguments = field(default_factory=TrackArguments)
+    force: bool = False
+
+
+def make_faceset(arguments: FacesetArguments, tell: Tell) -> Outcome:
+    """Extract, choose, write and report on a face set.
+
+    Raises:
+        RecipeError: Arguments that cannot be.
+        MienError: No face in any source, or something cannot be written.
+    """
+    if not 32 <= arguments.shape.size <= 4096 or not 0.8 <= arguments.shape.coverage <= 4:
+        raise RecipeError("Crops can have --size 32 to 4096 and --coverage 0.8 to 4.")
+    if arguments.every < 1:
+        raise RecipeError("--every is at least 1.")
+    colors = load_colors(arguments.ocio)
+    other = None if arguments.against is None else read_faceset(arguments.against)
+    folder = make_folder(arguments.folder)
+    failed: dict[int, str] = {}
+    if any(is_faceset(Path(source)) for source in arguments.sources):
+        found = _joined(arguments.sources)
+    else:
+        found, failed = _extracted(arguments, folder, colors, tell)
+    choice = arguments.choice
+    if arguments.like is not None:
+        choice = replace(choice, like=_look(arguments, colors))
+    rows, reasons = select(found, choice)
+    for reason, count in reasons.items():
+        tell(Note(f"{count} faces left out: {reason}."))
+    if not rows:
+        raise MienError(f"Of {len(found.faces)} faces none is left. Loosen the filters, or give other sources.")
+    kept = found.chosen(rows)
+    if found.folder.absolute() != folder.absolute():
+        kept = _copied(kept, folder)
+    write_faceset(kept)
+    wanted = {kept.picture(row).name for row in range(len(kept.faces))}
+    for path in (folder / "faces").glob("*.exr"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+    kept = read_faceset(folder)
+    report, advice = write_report(folder / "report.html", kept, other, colors)
+    for line in advice:
+        tell(Note(line, "warning"))
+    return Outcome((str(folder / "faceset.json"), str(report)), done=len(kept.faces), failed=failed)
+
+
+def _joined(sources: tuple[str, ...]) -> FaceSet:
+    """Face sets as one, whose pictures stay where they are.
+
+    Raises:
+        RecipeError: Some source is no face set, or they were extracted differently.
+    """
+    if strangers := [source for source in sources if not is_faceset(Path(source))]:
+        raise RecipeError(f"{strangers[0]} is no face set: extract it first, then join the sets.")
+    sets = [read_faceset(Path(source)) for source in sources]
+    first = sets[0]
+    if len(sets) == 1:
+        return first
+    if any((one.size, one.coverage, one.space) != (first.size, first.coverage, first.space) for one in sets):
+        raise RecipeError("These face sets differ in size, coverage or color space. Extract them alike.")
+    faces: list[SetFace] = []
+    names: list[str] = []
+    for one in sets:
+        begun = len(names)
+        faces += [
+            replace(face, file=str((one.folder / face.file).absolute()), source=face.source + begun)
+            for face in one.faces
+        ]
+        names += one.sources
+    points, weight, looks = (torch.cat([getattr(one, name) for one in sets]) for name in ("points", "weight", "looks"))
+    return FaceSet(
+        Path("/"), first.size, first.coverage, first.space, tuple(names), tuple(faces), points, weight, looks
+    )
+
+
+def _copied(kept: FaceSet, folder: Path) -> FaceSet:
+    """The set with its pictures copied into a folder of their own."""
+    faces = []
+    (folder / "faces").mkdir(exist_ok=True)
+    for number, face in enumerate(kept.faces):
+        name = f"faces/{number:06d}.exr"
+        try:
+            shutil.copyfile(kept.folder / face.file, folder / name)
+        except OSError as error:
+            raise MienError(f"Cannot copy {kept.folder / face.file}: {error.strerror}. Check the disk.") from error
+        faces.append(replace(face, file=name))
+    return replace(kept, folder=folder, faces=tuple(faces))
+
+
+def _extracted(
+    arguments: FacesetArguments, folder: Path, colors: Colors, tell: Tell
+) -> tuple[FaceSet, dict[int, str]]:
+    """The faces of all sources, and what was wrong with frames that could not be read."""
+    shots = [shot for source in arguments.sources for shot in open_sources(source, tell)]
+    taken: list[Taken] = []
+    failed: dict[int, str] = {}
+    for number, shot in enumerate(shots):
+        try:
+            faces = _faces(arguments, shot, number, folder, colors, tell)
+        except MienError as error:
+            tell(Note(f"Skipped {shot.path}: {error}", "warning"))
+            failed[number] = f"{shot.path}: {error}"
+            continue
+        more, wrong = _cut(arguments, shot, faces, (number, len(taken)), folder, colors, tell)
+        taken += more
+        failed |= wrong
+    if not taken:
+        raise MienError(
+            f"No face in {', '.join(arguments.sources)}. Lower --set track_faces.confidence, or give other sources."
+        )
+    return FaceSet(
+        folder=folder,
+        size=arguments.shape.size,
+        coverage=arguments.shape.coverage,
+        space=colors.working,
+        sources=tuple(str(shot.path) for shot in shots),
+        faces=tuple(one.entry for one in taken),
+        points=torch.stack([one.points for one in taken]),
+        weight=torch.stack([one.weight for one in taken]),
+        looks=torch.stack([one.look for one in taken]),
+    ), failed
+
+
+def _cut(
+    arguments: FacesetArguments,
+    shot: Shot,
+    faces: list[tuple[int, Face]],
+    numbers: tuple[int, int],
+    folder: Path,
+    colors: Colors,
+    tell: Tell,
+) -> tuple[list[Taken], dict[int, str]]:
+    """Cut and write the faces of one source; ``numbers`` are the source's and that of its first face."""
+    source, begun = numbers
+    to_working = colors.to_working(plate_space(shot, colors, arguments.colorspace))
+    interop = colors.interop_id(colors.working)
+    taken: list[Taken] = []
+    failed: dict[int, str] = {}
+
+    def read(job: tuple[int, int, Face]) -> Tensor:
+        return torch.from_numpy(read_region(shot, job[1], shot.display)).movedim(-1, 0)
+
+    def cut(job: tuple[int, int, Face], stored: Tensor) -> Taken:
+        number, frame, face = job
+        name = f"faces/{number:06d}.exr"
+        return take(to_working(stored), face, arguments.shape, colors, name, source, frame)
+
+    def keep(_: object, one: Taken) -> None:
+        write_face(folder / one.entry.file, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
+        # The pixels are on disk: only what the index needs stays in memory, however long the source.
+        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
+
+    jobs = [(begun + row, frame, face) for row, (frame, face) in enumerate(faces)]
+    for count, (job, error) in enumerate(overlap(jobs, read, cut, keep), start=1):
+        if error is not None:
+            failed[job[1]] = str(error)
+            tell(Failure("faceset", job[1], str(error)))
+        tell(Advance("faceset", count, len(jobs), job[1]))
+    return taken, failed
+
+
+def open_sources(source: str, tell: Tell) -> list[Shot]:
+    """The shots of a source: itself, or every movie and picture of a folder that is not one sequence.
+
+    Raises:
+        MienError: Nothing that can be read.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return [open_shot(source)]
+    try:
+        return [open_shot(source)]
+    except MienError:
+        # A folder of unrelated pictures: each is a source of its own.
+        pass
+    shots = []
+    for entry in sorted(path.iterdir()):
+        if entry.suffix.lower() in STILLS | MOVIES and not entry.name.startswith("."):
+            try:
+                shots.append(open_shot(entry))
+            except MienError as error:
+                tell(Note(f"Skipped {entry}: {error}", "warning"))
+    if not shots:
+        raise MienError(f"{path} holds no picture and no movie that can be read. Name other sources.")
+    return shots
+
+
+def _faces(
+    arguments: FacesetArguments, shot: Shot, number: int, folder: Path, colors: Colors, tell: Tell
+) -> list[tuple[int, Face]]:
+    """Frames of a source with the face that is wanted in each.
+
+    Raises:
+        MienError: Nobody is found.
+    """
+    space = plate_space(shot, colors, arguments.colorspace)
+    if len(shot.frames) == 1:
+        return [(shot.first, _portrait(arguments, shot, colors, space))]
+    path = folder / "tracks" / f"{number:03d}.{plain_name(shot.path.stem)}.track.json"
+    tracked(OpenPlate(shot, colors, space), arguments.tracking, path, arguments.force, tell)
+    tracks = read_tracks(path)
+    person = tracks.person(arguments.person) if arguments.person else prominent(tracks.tracks)
+    if person is None:
+        raise MienError("Every face of the track is ignored.")
+    if len(tracks.tracks) > 1 and not arguments.person:
+        names = ", ".join(track.name for track in tracks.tracks)
+        tell(Note(f"{shot.path.name} shows {names}: taking {person.name}. Say whom with --person.", "warning"))
+    found = [(frame, face_at(person, frame)) for frame in shot.frames[:: arguments.every]]
+    return [(frame, face) for frame, face in found if face is not None]
+
+
+def _portrait(arguments: FacesetArguments, shot: Shot, colors: Colors, space: str) -> Face:
+    """The one face of a still."""
+    photo = read_photo(shot, colors, space, open_finder(arguments.tracking))
+    scheme = "mesh" if len(photo.points) == 468 else "ibug68"
+    never = torch.zeros(1, dtype=torch.bool)
+    track = FaceTrack(
+        "A", shot.first, photo.points[None], photo.weight[None], torch.ones(1), never, scheme, photo.aspect
+    )
+    face = face_at(track, shot.first)
+    assert face is not None
+    return face
+
+
+def _look(arguments: FacesetArguments, colors: Colors) -> Tensor:
+    """What the person of the photograph ``like`` looks like."""
+    assert arguments.like is not None
+    shot = open_shot(arguments.like)
+    space = plate_space(shot, colors, arguments.colorspace)
+    face = _portrait(arguments, shot, colors, space)
+    image = colors.to_working(space)(torch.from_numpy(read_region(shot, shot.first, shot.display)).movedim(-1, 0))
+    return take(image, face, arguments.shape, colors, "", 0, shot.first).look

@@ -1,0 +1,116 @@
+"""One face out of a frame: the crop, its matte, and what the index says of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien import mesh
+from mien.color import Colors
+from mien.files.faceset import SetFace
+from mien.models.aligned import aligned_matrix, as_mesh, in_crop
+from mien.ops.hull import surface_matte
+from mien.ops.warp import warp
+from mien.tracking.appearance import describe
+from mien.types import Face, Image, Matte, Points
+
+BRIGHTEST = 65504.0
+"""Light that stands for infinity: the largest half."""
+OPENINGS = torch.cat([mesh.EYE_TRIANGLES, mesh.MOUTH_TRIANGLES])
+
+
+@dataclass(frozen=True)
+class CropShape:
+    """Side of crops in pixels, and over the height of a face."""
+
+    size: int = 256
+    coverage: float = 1.6
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One face as it was cut out of its source.
+
+    Attributes:
+        crop, matte: (3, S, S) scene-linear and (1, S, S).
+        entry: What the index says of it.
+        points: (468, 3) in crop pixels.
+        weight: (468,) trust in each.
+        look: What tells people apart.
+    """
+
+    crop: Image
+    matte: Matte
+    entry: SetFace
+    points: Points
+    weight: Tensor
+    look: Tensor
+
+
+def take(image: Image, face: Face, shape: CropShape, colors: Colors, file: str, source: int, frame: int) -> Taken:
+    """Cut one face out of a (3, H, W) scene-linear frame, and measure it.
+
+    ``file``, ``source`` and ``frame`` are what the index is to say of its place.
+    """
+    size = shape.size
+    points = as_mesh(face.points, face.scheme)
+    matrix = aligned_matrix(points, size, shape.coverage, face.aspect)
+    crop = warp(image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST), matrix, (size, size))
+    there = in_crop(points, matrix)
+    matte = surface_matte(there, mesh.TRIANGLES, (0, 0), (size, size))
+    shown = colors.encoding.encode(crop)
+    skin = matte * (1 - surface_matte(there, OPENINGS, (0, 0), (size, size)))
+    tone = _mean(shown, skin)
+    left, right = (float(_mean(half[0], half[1]).mean()) for half in _halves(shown, skin))
+    level, square = mesh.pose_of(there), points * points.new_tensor([face.aspect, 1.0, 1.0])
+    entry = SetFace(
+        file=file,
+        source=source,
+        frame=frame,
+        yaw=round(float(level.yaw), 2),
+        pitch=round(float(level.pitch), 2),
+        roll=round(float(mesh.pose_of(square).roll), 2),
+        width=round(face.width, 1),
+        confidence=round(face.confidence, 4),
+        sharpness=round(sharpness(shown, matte), 5),
+        mouth=round(opening(there, mesh.LIPS_INNER), 4),
+        eyes=round((opening(there, mesh.RIGHT_EYE) + opening(there, mesh.LEFT_EYE)) / 2, 4),
+        tone=(round(float(tone[0]), 4), round(float(tone[1]), 4), round(float(tone[2]), 4)),
+        key=round((left - right) / max(left + right, 1e-3), 4),
+    )
+    edge = int(size * (1 - 1 / shape.coverage) / 2)
+    inner = (shown.movedim(0, -1).numpy() * 255 + 0.5).astype(np.uint8)[edge : size - edge, edge : size - edge]
+    look: Any = describe(np.ascontiguousarray(inner))
+    weight = face.weight if len(face.weight) == mesh.POINTS else torch.ones(mesh.POINTS)
+    return Taken(crop, matte, entry, there, weight.float(), torch.from_numpy(look))
+
+
+def _halves(shown: Tensor, skin: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    half = shown.shape[-1] // 2
+    return (shown[..., :half], skin[..., :half]), (shown[..., half:], skin[..., half:])
+
+
+def _mean(shown: Tensor, skin: Tensor) -> Tensor:
+    """(3,) mean of a crop where it shows skin."""
+    return (shown * skin).sum((-2, -1)) / skin.sum().clamp(min=1)
+
+
+def sharpness(shown: Tensor, matte: Tensor) -> float:
+    """How much of a display-like (3, S, S) crop's contrast inside the (1, S, S) matte is fine detail."""
+    gray = shown.mean(0)
+    around = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:]
+    inner, weight = gray[1:-1, 1:-1], matte[0, 1:-1, 1:-1]
+    total = weight.sum().clamp(min=1)
+    fine = ((around / 4 - inner).square() * weight).sum() / total
+    mean = (inner * weight).sum() / total
+    contrast = ((inner - mean).square() * weight).sum() / total
+    return float(fine.sqrt() / contrast.sqrt().clamp(min=0.02))
+
+
+def opening(points: Points, rim: list[int]) -> float:
+    """Distance between the middles of the lids or lips over the distance of their corners."""
+    half = len(rim) // 2
+    across = (points[rim[half]] - points[rim[0]]).norm().clamp(min=1e-6)
+    return float((points[rim[half // 2]] - points[rim[half + half // 2]]).norm() / across)
