@@ -2,12 +2,14 @@
 
 import copy
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
 from mien.declare import shipped
 from mien.recipe import (
@@ -174,7 +176,8 @@ def changed(path: str, value: object) -> dict:
         ("steps.3.settings", {"soften": float("nan")}, "give a number"),
         ("steps.3.settings", {"soften": []}, "at least one key"),
         ("steps.3.settings", {"soften": [1001, 0.1]}, "is no key"),
-        ("steps.3.settings", {"soften": [[1001, 0.1, 2]]}, "is no key"),
+        ("steps.3.settings", {"soften": [[1, 0.1, "linear", 2]]}, "is no key"),
+        ("steps.3.settings", {"soften": [[1001, 0.1, 2]]}, "is no interpolation"),
         ("steps.3.settings", {"soften": [["1001", 0.1]]}, "no frame number"),
         ("steps.3.settings", {"soften": [[float("inf"), 0.1]]}, "no frame number"),
         ("steps.3.settings", {"soften": [[10**400, 0.1]]}, "no frame number"),
@@ -297,6 +300,55 @@ def test_halfway_is_the_mean():
     checked = check(keyed("grow", [[1001, 0.0], [1011, 0.2]])).step("matte_edge").settings
     assert at_frame(checked, 1006)["grow"] == pytest.approx(0.1)
     assert at_frame(checked, 1003)["grow"] == pytest.approx(0.04)
+
+
+def smooth_curve(frames: list[float], values: list[float], at: float) -> float:
+    """The documented curve, by scipy: Hermite pieces with PCHIP's inner tangents and level ends."""
+    tangents = PchipInterpolator(frames, values).derivative()(frames)
+    tangents[0] = tangents[-1] = 0
+    return float(CubicHermiteSpline(frames, values, tangents)(at))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), GROWS), min_size=2, max_size=8, unique_by=lambda key: key[0]),
+    st.floats(0, 1),
+)
+def test_smooth_keys_follow_the_published_curve_and_never_overshoot(keys, along):
+    keys = sorted((frame, round(value, 3)) for frame, value in keys)
+    frames, values = [key[0] for key in keys], [key[1] for key in keys]
+    frame = frames[0] + along * (frames[-1] - frames[0])
+    settings = check(keyed("grow", [[*key, "smooth"] for key in keys])).step("matte_edge").settings
+    value = at_frame(settings, frame)["grow"]
+    assert value == pytest.approx(smooth_curve(frames, values, frame), abs=1e-9)
+    row = max(0, min(sum(one <= frame for one in frames) - 1, len(frames) - 2))
+    assert min(values[row : row + 2]) <= value <= max(values[row : row + 2])
+
+
+def test_smooth_between_two_keys_is_the_cubic_of_the_page():
+    settings = {"grow": [[0, 1.0, "smooth"], [8, 3.0]]}
+    for frame in range(9):
+        t = frame / 8
+        assert at_frame(settings, frame)["grow"] == pytest.approx(1 + 2 * (3 * t * t - 2 * t**3))
+
+
+def test_every_key_says_how_it_goes_on():
+    keys = [[0, 0.0, "constant"], [10, 1.0, "linear"], [20, 2.0, "smooth"], [30, 4.0, "constant"]]
+    settings = check(keyed("grow", keys)).step("matte_edge").settings
+    found = [at_frame(settings, frame)["grow"] for frame in (-5, 0, 9, 10, 15, 20, 25, 30, 99)]
+    smooth = smooth_curve([10, 20, 30], [1.0, 2.0, 4.0], 25)
+    assert found[:6] == [0, 0, 0, 1, 1.5, 2] and found[6] == pytest.approx(smooth) and found[7:] == [4, 4]
+
+
+def test_linear_is_what_is_meant_when_nothing_is_said():
+    said = check(keyed("grow", [[1, 0.1, "linear"], [5, 0.2, "linear"]]))
+    assert said == check(keyed("grow", [[1, 0.1], [5, 0.2]]))
+
+
+def test_a_value_for_every_frame_is_honored():
+    values = {frame: round(0.2 * math.sin(frame), 6) for frame in range(1, 5001)}
+    settings = check(keyed("grow", [[frame, value, "smooth"] for frame, value in values.items()]))
+    settings = settings.step("matte_edge").settings
+    assert all(at_frame(settings, frame)["grow"] == value for frame, value in values.items())
 
 
 def test_between_sub_frame_keys():

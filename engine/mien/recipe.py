@@ -12,14 +12,16 @@ A recipe is one JSON document::
      "output": {"folder": "out", "write": ["layer"], "window": "face", "pixels": "half"}}
 
 An input names an earlier step or one of the values every recipe has: ``plate``, ``track``, ``identity``.
-A setting is a value or a list of keys ``[[frame, value], ...]``: numbers are interpolated linearly, all
-else holds until the next key. Standard library only; relative paths are relative to the recipe's folder.
+A setting is a value or a list of keys ``[[frame, value], [frame, value, "smooth"], ...]``; a key's third part
+says how numbers go on to the next key, linearly if it is left out. Standard library only; relative paths are
+relative to the recipe's folder.
 """
 
 import hashlib
 import json
 import re
 import typing
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -35,6 +37,8 @@ GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity"}
 WRITES = ("layer", "host", "full", "movie", "stmap")
 CODECS = ("h264", "h264-10bit", "prores4444", "prores422hq", "prores422", "dnxhr-hqx", "dnxhr-444")
 WORDS = {str: "text", int: "a whole number", bool: "true or false", tuple: "a list", Mapping: "an object with names"}
+ONWARD = ("constant", "linear", "smooth")
+"""How a number goes on from a key to the next."""
 FARTHEST = 10**8
 """Largest frame number."""
 STEP_NAME = re.compile(r"[A-Za-z_]\w*")
@@ -243,12 +247,24 @@ def read(path: Path) -> Recipe:
         raise RecipeError(f"{path} is no mien recipe, or damaged: {error}.") from error
     if not isinstance(document, dict) or "mien_recipe" not in document:
         raise RecipeError(f"{path} is no mien recipe: it has no 'mien_recipe' version.")
-    if document.pop("mien_recipe") != VERSION:
+    if document["mien_recipe"] != VERSION:
         raise RecipeError(f"{path} was written by another version of mien: this one reads version {VERSION}.")
     try:
-        return check(_absolute(_record(Recipe, document, "the recipe"), path.parent.resolve()))
+        return parse(document, path.parent.resolve())
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def parse(document: Mapping[str, Any], folder: Path) -> Recipe:
+    """The checked recipe of a document; its paths are relative to ``folder``.
+
+    Raises:
+        RecipeError: It is of another version, or cannot run.
+    """
+    if document.get("mien_recipe") != VERSION:
+        raise RecipeError(f"The recipe does not say that its 'mien_recipe' version is {VERSION}, which is read here.")
+    plain = {name: value for name, value in document.items() if name != "mien_recipe"}
+    return check(_absolute(_record(Recipe, plain, "the recipe"), folder))
 
 
 def _record(kind: Any, value: Any, where: str) -> Any:
@@ -343,14 +359,17 @@ def _check_settings(step: Step, node: Node) -> dict[str, Any]:
 def _check_keys(keys: Sequence[Any], check_value: Any, where: str) -> list[list[Any]]:
     checked: list[list[Any]] = []
     for key in keys:
-        if not isinstance(key, list | tuple) or len(key) != 2:
+        if not isinstance(key, list | tuple) or not 2 <= len(key) <= 3:
             raise DeclarationError(f"{where}: {brief(key)} is no key. Write [[frame, value], ...].")
-        frame, value = key
+        frame, value, *onward = key
+        if onward and onward[0] not in ONWARD:
+            raise DeclarationError(f"{where}: {brief(onward[0])} is no interpolation: choose {', '.join(ONWARD)}.")
         if isinstance(frame, bool) or not isinstance(frame, int | float) or not abs(frame) <= FARTHEST:
             raise DeclarationError(f"{where}: {brief(frame)} is no frame number.")
         frame = int(frame) if frame == int(frame) else frame
-        checked.append([frame, check_value(value, f"{where} at {frame}")])
-    frames = [frame for frame, _ in checked]
+        # The usual way is not written out, so that recipes stay short and keep their hash.
+        checked.append([frame, check_value(value, f"{where} at {frame}"), *(one for one in onward if one != "linear")])
+    frames = [key[0] for key in checked]
     if not checked or len(set(frames)) != len(frames):
         raise DeclarationError(f"{where}: give at least one key, and one value for each frame.")
     return sorted(checked, key=lambda key: key[0])
@@ -360,17 +379,39 @@ def _keyed(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _value_at(keys: Sequence[Any], frame: int) -> Any:
-    before = [key for key in keys if key[0] <= frame]
-    after = [key for key in keys if key[0] > frame]
-    if not before:
-        return after[0][1]
-    (start, value) = before[-1]
-    if not after or isinstance(value, bool | str):
+def _value_at(keys: Sequence[Any], frame: float) -> Any:
+    """The value of sorted keys at a frame; beyond the first and the last key it holds."""
+    row = bisect_right(keys, frame, key=lambda key: key[0]) - 1
+    if row < 0:
+        return keys[0][1]
+    start, value, *onward = keys[row]
+    if row == len(keys) - 1 or isinstance(value, bool | str) or onward == ["constant"]:
         return value
-    (end, target) = after[0]
-    mixed = value + (target - value) * (frame - start) / (end - start)
+    end, target = keys[row + 1][:2]
+    along = (frame - start) / (end - start)
+    if onward == ["smooth"]:
+        out, back = ((end - start) * _tangent(keys, at) for at in (row, row + 1))
+        rise = target - value
+        mixed = value + along * (out + along * (3 * rise - 2 * out - back + along * (out + back - 2 * rise)))
+        # Only rounding can lead beyond the two keys.
+        mixed = min(max(mixed, min(value, target)), max(value, target))
+    else:
+        mixed = value + (target - value) * (frame - start) / (end - start)
     return round(mixed) if isinstance(value, int) and isinstance(target, int) else mixed
+
+
+def _tangent(keys: Sequence[Any], row: int) -> float:
+    """Slope of a smooth curve at a key: level at the ends and where the curve turns, else the harmonic mean of the
+    slopes to both neighbors, weighted by distance (Fritsch and Butland 1984), so that nothing overshoots."""
+    if row in (0, len(keys) - 1):
+        return 0.0
+    (first, low), (here, value), (last, high) = (key[:2] for key in keys[row - 1 : row + 2])
+    before, after = here - first, last - here
+    left, right = (value - low) / before, (high - value) / after
+    if left * right <= 0:
+        return 0.0
+    near, far = before + 2 * after, 2 * before + after
+    return float((near + far) / (near / left + far / right))
 
 
 def _plain(value: Any) -> Any:
