@@ -17,8 +17,8 @@ from mien.footage import plate_space
 from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
 from mien.models.warp import WarpSource, WarpTake, warp_identity, warp_source
-from mien.tracking import face_at
-from mien.types import Face, FaceTrack, Identity, MienError
+from mien.tracking import face_at, face_widths
+from mien.types import FaceTrack, Identity, MienError
 
 IdentityAt = Callable[[int], Identity | None]
 SURE = 0.5
@@ -183,12 +183,7 @@ def prominent(tracks: Sequence[FaceTrack]) -> FaceTrack | None:
     """The person seen longest and largest among those not ignored."""
 
     def presence(track: FaceTrack) -> float:
-        faces = [face_at(track, frame) for frame in range(track.first, track.last + 1)]
-        return sum(_size(face) for face in faces if face is not None)
+        return float((face_widths(track) * track.confidence).nansum())
 
     wanted = [track for track in tracks if not track.ignored]
-    return max(wanted, key=presence, default=None)
-
-
-def _size(face: Face) -> float:
-    return face.width * face.confidence
+    return wanted[0] if len(wanted) == 1 else max(wanted, key=presence, default=None)

@@ -6,6 +6,9 @@ from pathlib import Path
 from mien.files.atomic import appearing
 from mien.types import MienError
 
+PIECE = 1 << 20
+"""Bytes read at a time."""
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put ``content`` under ``path`` in one step: a reader, or a kill, sees the old file or the new one.
@@ -25,12 +28,15 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
     Raises:
         MienError: The file cannot be read or is larger, which for ``what`` means that it is something else.
     """
+    content = bytearray()
     try:
         with path.open("rb") as stream:
-            content = stream.read(limit + 1)
+            # Reading up to the limit at once would set that much memory aside, however small the file.
+            while len(content) <= limit and (piece := stream.read(PIECE)):
+                content += piece
     except OSError as error:
         reason = error.strerror or str(error)
         raise MienError(f"Cannot read {path}: {reason}. Check the path to the {what}.") from error
     if len(content) > limit:
         raise MienError(f"{path} is larger than {limit >> 20} MiB, too large for a {what}. Check the path.")
-    return content
+    return bytes(content)

@@ -34,7 +34,7 @@ EXPRESSION_NOISE = 0.0008
 """The same of a single point on the face."""
 SHORT_GAP = 6
 """Lost frames between two sightings that are filled, at low confidence."""
-PIECE = 120
+PIECE = 28
 """Frames of a long run that are smoothed at a time, so that memory does not grow with the shot."""
 AROUND = 36
 """Frames on either side that a piece takes into account: more than any window reaches."""
@@ -50,27 +50,23 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
     0 leaves the motion as it is. Rows placed by hand stay exactly as they are and pull their neighbors. Gaps of up
     to SHORT_GAP lost frames are filled at low confidence, unless the face leaps (a cut); longer ones stay lost.
     """
-    points = track.points.float().numpy().copy()
+    raw = track.points.float().numpy()
+    points = raw.copy()
     confidence = track.confidence.float().numpy().copy()
     weight = track.weight.float().numpy().copy()
     there = seen(track).numpy()
     keyed = track.keyed.numpy()
     if not there.any():
         return track
-    points[..., 0] *= track.aspect
-    for low, high in runs(points, there):
+    for low, high in runs(raw, there, track.aspect):
         rows = slice(low, high)
         trust = np.where(there[rows], np.clip(confidence[rows], 0.02, 1) ** 2, 0.0)
         trust = np.where(keyed[rows] & there[rows], KEYED, trust)
-        smoothed = smooth_pieces(points[rows], trust, track.scheme, rigid, expression)
-        kept = keyed[rows] & there[rows]
+        smooth_pieces(raw[rows], trust, track, rigid, expression, points[rows])
         filled = ~there[rows]
-        smoothed[kept] = points[rows][kept]
-        points[rows] = smoothed
         ends = np.interp(np.arange(high - low), np.flatnonzero(~filled), confidence[rows][~filled])
         confidence[rows] = np.where(filled, 0.2 * ends, confidence[rows])
         weight[rows] = fill(weight[rows], ~filled)
-    points[..., 0] /= track.aspect
     exact = torch.from_numpy(points).to(track.points.dtype)
     placed = track.keyed & seen(track)
     exact[placed] = track.points[placed]
@@ -82,14 +78,16 @@ def smooth(track: FaceTrack, *, rigid: float, expression: float) -> FaceTrack:
     )
 
 
-def runs(points: Positions, there: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def runs(points: Positions, there: NDArray[np.bool_], aspect: float) -> Iterator[tuple[int, int]]:
     """Ranges of rows, end excluded, in which one motion goes on: without long gaps and without leaps."""
     rows = np.flatnonzero(there)
     start = rows[0]
+    square = np.array([aspect, 1.0])
     for before, after in pairwise(rows):
-        size = float(np.ptp(points[before, :, :2], axis=0).max())
-        leap = float(np.linalg.norm(points[after, :, :2].mean(0) - points[before, :, :2].mean(0)))
-        growth = abs(np.log(float(np.ptp(points[after, :, :2], axis=0).max()) / size))
+        earlier, later = points[before, :, :2] * square, points[after, :, :2] * square
+        size = float(np.ptp(earlier, axis=0).max())
+        leap = float(np.linalg.norm(later.mean(0) - earlier.mean(0)))
+        growth = abs(np.log(float(np.ptp(later, axis=0).max()) / size))
         gap = after - before
         if gap > SHORT_GAP + 1 or leap > (0.4 + 0.1 * gap) * size or growth > 0.25 + 0.05 * gap:
             yield int(start), int(before) + 1
@@ -106,26 +104,32 @@ def fill(values: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.fl
     return np.where(there[:, None], values, 0.5 * values[nearest]).astype(np.float32)
 
 
-def smooth_pieces(points: Positions, trust: Wide, scheme: str, rigid: float, expression: float) -> Positions:
-    """Smooth a run of any length, (F, N, 3), piece by piece; pieces are faded into each other.
+def smooth_pieces(
+    raw: Positions, trust: Wide, track: FaceTrack, rigid: float, expression: float, out: Positions
+) -> None:
+    """Smooth a run of any length, (F, N, 3), piece by piece into ``out``; pieces are faded into each other.
 
     Only a piece at a time is held in double precision.
     """
-    frames = len(points)
-    if frames <= PIECE + 2 * AROUND:
-        return smooth_run(points.astype(np.float64), trust, scheme, rigid, expression).astype(np.float32)
-    result, total = np.zeros_like(points), np.zeros(frames)
-    for start in range(0, frames, PIECE):
-        stop = min(start + PIECE, frames)
+    frames = len(raw)
+    steps = (
+        [(0, frames)]
+        if frames <= PIECE + 2 * AROUND
+        else [(i, min(i + PIECE, frames)) for i in range(0, frames, PIECE)]
+    )
+    square = np.array([track.aspect, 1.0, 1.0])
+    faded = np.zeros((frames, 1, 1))
+    out[:] = 0
+    for start, stop in steps:
         rows = slice(max(0, start - AROUND), min(frames, stop + AROUND))
+        piece = smooth_run(raw[rows] * square, trust[rows], track.scheme, rigid, expression) / square
         numbers = np.arange(rows.start, rows.stop)
         beyond = np.maximum(np.maximum(start - numbers, numbers - stop + 1), 0)
-        share = np.maximum(1 - beyond / (FADE + 1), 0)
-        piece = smooth_run(points[rows].astype(np.float64), trust[rows], scheme, rigid, expression)
-        result[rows] += (share[:, None, None] * piece).astype(np.float32)
-        total[rows] += share
-    result /= total[:, None, None].astype(np.float32)
-    return result
+        share = np.maximum(1 - beyond / (FADE + 1), 0)[:, None, None]
+        out[rows] += (share * piece).astype(np.float32)
+        faded[rows] += share
+    for start in range(0, frames, PIECE):
+        out[start : start + PIECE] /= faded[start : start + PIECE].astype(np.float32)
 
 
 def smooth_run(points: Wide, trust: Wide, scheme: str, rigid: float, expression: float) -> Wide:
