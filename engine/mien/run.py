@@ -83,10 +83,10 @@ def corners(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return box[0], box[1], max(0, box[2] - box[0]), max(0, box[3] - box[1])
 
 
-def plate_of(job: Job, source: Source) -> Plate:
-    """The region in the working space, on the job's device."""
+def plate_of(job: Job, frame: int, source: Source) -> Plate:
+    """The region of a frame in the working space, on the job's device."""
     image = job.colors.to_working(job.space)(source.pixels.to(job.device))
-    return Plate(image, (source.region.x, source.region.y))
+    return Plate(image, (source.region.x, source.region.y), frame)
 
 
 @torch.inference_mode()
@@ -161,7 +161,7 @@ def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool]) -> di
 def _measured(job: Job, frame: int, source: Source, name: str) -> Any:
     assert source.face is not None
     factor = max(1, int(source.face.width / PROXY_WIDTH))
-    plate = plate_of(job, source)
+    plate = plate_of(job, frame, source)
     chain = job.chain
     if factor > 1:
         plate, chain = _proxy(plate, factor), replace(chain, scale=1 / factor)
@@ -173,7 +173,7 @@ def _proxy(plate: Plate, factor: int) -> Plate:
     """A plate region shrunk by a whole factor, cut to whole pixels of the smaller grid."""
     x, y = (-(-corner // factor) for corner in plate.corner)
     left, top = x * factor - plate.corner[0], y * factor - plate.corner[1]
-    return Plate(avg_pool2d(plate.image[..., top:, left:], factor), (x, y))
+    return Plate(avg_pool2d(plate.image[..., top:, left:], factor), (x, y), plate.frame)
 
 
 def _keep_curves(job: Job, name: str, series: Series[Any]) -> None:
@@ -214,7 +214,7 @@ def render(
             return None
         plate = values = None
         if source.face is not None:
-            plate = plate_of(job, source)
+            plate = plate_of(job, frame, source)
             values = evaluate(job.chain, frame, plate, final)
         layers = [] if values is None else [value for value in values.values() if isinstance(value, Layer)]
         raw, layer = (layers[0], layers[-1]) if layers else (None, None)

@@ -5,6 +5,7 @@ plate pixels, x right and y down, from the outer corner of the top-left pixel of
 that the first pixel's center is (0.5, 0.5). Depth z is in the same scale and smaller toward the viewer.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -40,10 +41,12 @@ class Plate:
     Attributes:
         image: Scene-linear picture of the region.
         corner: Plate pixel (x, y) of the region's top-left pixel; may be negative in overscan.
+        frame: Number of the frame, from which whatever is random is seeded.
     """
 
     image: Image
     corner: tuple[int, int]
+    frame: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Face:
         width: Width of the face in plate pixels along x, steady through the shot.
         scheme: ``mesh`` or ``ibug68``.
         aspect: Pixel aspect of the plate; multiply x by it for square geometry.
+        velocity: (N, 3) plate pixels that each point moves from frame to frame, halfway between the step that
+            led here and the one that leads on; None where no neighboring frame tells.
     """
 
     points: Points
@@ -88,6 +93,7 @@ class Face:
     width: float
     scheme: str = "mesh"
     aspect: float = 1.0
+    velocity: Points | None = None
 
 
 @dataclass(frozen=True)
@@ -155,25 +161,49 @@ class Series(Generic[Value]):
 
 @dataclass(frozen=True)
 class Grade:
-    """A color move, ``matrix · rgb + offset``, that native nodes of hosts replay.
+    """A color move: ``matrix · color + offset``, and tables of what a matrix cannot say.
+
+    Without tables and in linear light, native nodes of hosts replay it exactly; every other one as a ``.cube``.
 
     Attributes:
         matrix: Three rows of three.
-        offset: Three values, scene-linear.
+        offset: Three values.
+        space: ``linear``, ``log`` or ``perceptual``: the space in which all of this happens (``mien.ops.spaces``).
+        low, high: Colors between which the tables are spaced evenly; beyond, their end values hold.
+        curves: Per channel, values that are added to it, looked up by the color before the move.
+        sizes: Steps of ``cube`` along each opponent axis, brightness first.
+        cube: Values added to the three channels, indexed by opponent axes, the last fastest, channels together.
     """
 
     matrix: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
     offset: tuple[float, float, float]
+    space: str = "linear"
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    curves: tuple[tuple[float, ...], ...] = ()
+    sizes: tuple[int, ...] = ()
+    cube: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        tables = bool(self.curves) or bool(self.cube)
+        even = len({len(curve) for curve in self.curves}) <= 1 and len(self.curves) in (0, 3)
+        box = len(self.low) == len(self.high) == (3 if tables else 0)
+        whole = len(self.cube) == 3 * math.prod(self.sizes or (0,)) and len(self.sizes) in (0, 3)
+        if not (even and box and whole) or (self.curves and self.cube):
+            raise ValueError("the tables of a grade do not fit their sizes")
 
 
 @dataclass(frozen=True)
 class ColorSample:
-    """What a color match needs to know of one frame: weighted moments inside the matte.
+    """What a color match needs to know of one frame: weighted statistics inside the matte, in one space.
 
     Attributes:
         weight: Number of pixels that counted (sum of weights).
         face_mean, plate_mean: (3,) means of the face and of the plate.
         face_covariance, plate_covariance: (3, 3).
+        space: ``linear``, ``log`` or ``perceptual``.
+        face_quantiles, plate_quantiles: Per channel and then of brightness, values at even shares of the weight.
+        face_palette, plate_palette: (N, 3) colors of equal weight that stand for all, in corresponding order.
     """
 
     weight: float
@@ -181,6 +211,11 @@ class ColorSample:
     plate_mean: tuple[float, ...]
     face_covariance: tuple[tuple[float, ...], ...]
     plate_covariance: tuple[tuple[float, ...], ...]
+    space: str = "linear"
+    face_quantiles: tuple[tuple[float, ...], ...] = ()
+    plate_quantiles: tuple[tuple[float, ...], ...] = ()
+    face_palette: tuple[tuple[float, ...], ...] = ()
+    plate_palette: tuple[tuple[float, ...], ...] = ()
 
 
 class Footage(Protocol):

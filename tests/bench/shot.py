@@ -237,7 +237,7 @@ def work_of(job: Job, costs: Costs) -> Work:
 
     def make(frame: int, source: Any) -> Any:
         with costs.compute.running():
-            plate = plate_of(job, source)
+            plate = plate_of(job, frame, source)
             values = evaluate(job.chain, frame, plate, final)
             assert values is not None
             layers = [value for value in values.values() if isinstance(value, Layer)]

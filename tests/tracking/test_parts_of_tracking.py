@@ -8,6 +8,7 @@ import torch
 from portraits import draw, grain, landmarks, moved, placing
 
 from mien import mesh, tracking
+from mien.chain import scaled
 from mien.tracking import cuts, flow
 from mien.tracking.appearance import describe, distance
 from mien.tracking.people import Tracklet, join
@@ -156,3 +157,30 @@ def test_the_width_follows_a_cut_at_once_and_is_unknown_where_the_face_is_lost()
     assert float(widths[15]) == pytest.approx(2 * width, rel=0.03)
     assert tracking.lost(track) == ((6, 6),)
     assert tracking.face_at(track, 6) is None and tracking.face_at(track, 99) is None
+
+
+def test_velocity_is_the_central_difference_and_stops_at_cuts_and_lost_frames() -> None:
+    track, width = turning("mesh")
+    frames = len(track.points)
+    pace = torch.arange(frames, dtype=torch.float32)[:, None, None] ** 2 * torch.tensor([0.25, -0.1, 0.0])
+    track.points[:] = track.points[:1] + pace
+    track.points[10:] += 5 * width
+    track.points[4] = torch.nan
+    track.confidence[4] = 0
+
+    def velocity(row: int) -> torch.Tensor:
+        face = tracking.face_at(track, 1 + row)
+        assert face is not None and face.velocity is not None
+        return face.velocity
+
+    def step(row: int) -> torch.Tensor:
+        return (pace[row + 1] - pace[row]).expand(468, 3)
+
+    assert torch.allclose(velocity(7), (step(6) + step(7)) / 2, atol=1e-3)
+    assert torch.allclose(velocity(9), step(8), atol=1e-3), "the frame before a cut looks back"
+    assert torch.allclose(velocity(10), step(10), atol=1e-3), "the frame after a cut looks ahead"
+    assert torch.allclose(velocity(3), step(2), atol=1e-3) and torch.allclose(velocity(5), step(5), atol=1e-3)
+    alone = tracking.face_at(replace(track, confidence=(torch.arange(frames) == 7).float()), 8)
+    assert alone is not None and alone.velocity is None
+    small = scaled(tracking.face_at(track, 8), 0.5)
+    assert small is not None and small.velocity is not None and torch.equal(small.velocity, velocity(7) * 0.5)

@@ -11,6 +11,8 @@ from mien.types import Face, FaceTrack
 
 STEADY = 12.0
 """Standard deviation, in frames, over which the width of a face is averaged."""
+LEAP = 0.75
+"""Face widths that no face moves from one frame to the next."""
 REACH = 36
 """Frames to either side that have a say in it."""
 
@@ -30,7 +32,31 @@ def face_at(track: FaceTrack, frame: int) -> Face | None:
         keyed=track.keyed[low:high],
     )
     width = float(face_widths(near)[row - low])
-    return Face(track.points[row], track.weight[row], float(track.confidence[row]), width, track.scheme, track.aspect)
+    return Face(
+        track.points[row],
+        track.weight[row],
+        float(track.confidence[row]),
+        width,
+        track.scheme,
+        track.aspect,
+        velocity_at(near, row - low, width),
+    )
+
+
+def velocity_at(track: FaceTrack, row: int, width: float) -> Tensor | None:
+    """Plate pixels (N, 3) that each point moves from frame to frame around one row of a track.
+
+    The mean of the steps to either side, or the only one there is. A leap of more than LEAP of the face's
+    ``width`` is a cut and no motion.
+    """
+    there = seen(track)
+    steps = [
+        (track.points[other] - track.points[row]) * (other - row)
+        for other in (row - 1, row + 1)
+        if 0 <= other < len(there) and bool(there[other])
+    ]
+    steady = [step for step in steps if float(step[:, :2].norm(dim=-1).median()) < LEAP * width]
+    return torch.stack(steady).mean(0) if steady else None
 
 
 def seen(track: FaceTrack) -> Tensor:
