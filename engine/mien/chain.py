@@ -101,13 +101,14 @@ def settings_at(chain: Chain, step: Step, frame: int) -> dict[str, Any]:
 def region(chain: Chain, frame: int, face: Face) -> Box:
     """Pixels x0, y0, x1, y1 that a frame needs: the face and as far as its settings reach.
 
-    No setting in face widths reaches farther than its value, so their sum bounds the layer.
+    No setting in face widths reaches farther than its value, so their sum bounds the layer; those that say so reach
+    nowhere.
     """
     reach = 0.0
     for step in chain.recipe.steps:
         settings = at_frame(step.settings, frame)
         for param in declaration(step.node).params:
-            if param.slider is not None and param.slider.unit == "face":
+            if param.slider is not None and param.slider.unit == "face" and not param.slider.inward:
                 reach += abs(float(settings[param.name]))
     return around(face, MARGIN + math.ceil(reach / REACH_STEP - 1e-6) * REACH_STEP)
 

@@ -33,6 +33,7 @@ class Slider:
         low, high: Ends of the slider's travel.
         unit: ``face`` (face widths), ``px``, ``frames``, ``degrees`` or empty for a plain number.
         min, max: Hard limits, where there are any.
+        inward: A size on the face: however large, it asks for no more of the plate around it.
     """
 
     low: float
@@ -40,6 +41,7 @@ class Slider:
     unit: str = ""
     min: float | None = None
     max: float | None = None
+    inward: bool = False
 
 
 @dataclass(frozen=True)
