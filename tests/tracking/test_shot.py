@@ -48,6 +48,18 @@ def test_known_camera_motion_is_followed_to_a_fraction_of_a_pixel_without_lag() 
     assert abs(lag) < 0.01
 
 
+def test_points_do_not_wander_with_the_network_while_the_head_is_followed() -> None:
+    shot, truth = camera_shot("collins", travelling(40, 240), SIZE)
+    told = truth[:, None].copy()
+    strays = [52, 65, 66, 107]
+    bump = np.exp(-(((np.arange(40) - 26) / 4.0) ** 2))
+    told[:, 0, strays, 1] += 9 * bump[:, None]
+    (track,) = tracking.track(shot, Surveyor(shot, told, noise=0.003))
+    apart = track.points.numpy()[:, strays, :2] - truth[:, strays, :2]
+    crawl = apart - np.median(apart, 0)
+    assert np.linalg.norm(crawl, axis=-1).max() < 2.0
+
+
 def test_a_still_face_under_grain_stands_still() -> None:
     shot, truth = camera_shot("collins", [placing("collins", 250, 320, 240)] * 30, SIZE, level=4.0)
     (track,) = tracking.track(shot, Surveyor(shot, truth[:, None], noise=0.005))

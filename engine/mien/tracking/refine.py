@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from mien import mesh
 from mien.tracking.follow import SIDE, Step, in_picture, matrix
@@ -29,6 +29,8 @@ HEAD_ERROR = 0.15
 """The same of the motion of the head as a whole, for a point that cannot be seen."""
 ALIVE_ERROR = 0.35
 """Error of flow for each pixel that a point moves otherwise than the head."""
+OTHER_MOTION = 1.0
+"""Pixels by which flow at a point must part from the motion of the head before it may be that of something else."""
 ROUNDS = 3
 BLOCK = 256
 """Frames that are settled together, so that memory for what was measured does not grow with the shot."""
@@ -105,12 +107,20 @@ def path(steps: Sequence[Step], scheme: str) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Edges:
-    """Links as arrays: from row ``first`` to row ``second`` (E,), ``shift`` (E, N, 2) with its ``error`` (E, N)."""
+    """Links as arrays.
+
+    Attributes:
+        first, second: (E,) rows that they join.
+        shift: (E, N, 2) way from the first to the second.
+        error: (E, N) its standard deviation.
+        alive: (E, N) pixels by which flow parts from the motion of the head.
+    """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     shift: Wide
     error: Wide
+    alive: Wide
 
 
 def edges_of(steps: Sequence[Step], facing: Array, flat: Array, depth: Array, head: Sequence[int]) -> Edges:
@@ -125,7 +135,7 @@ def edges_of(steps: Sequence[Step], facing: Array, flat: Array, depth: Array, he
     ]
     if not found:
         none = np.zeros((0, flat.shape[1]))
-        return Edges(np.zeros(0, int), np.zeros(0, int), np.zeros((*none.shape, 2)), none)
+        return Edges(np.zeros(0, int), np.zeros(0, int), np.zeros((*none.shape, 2)), none, none)
     first = np.array([entry[0] for entry in found])
     second = np.array([entry[1] for entry in found])
     shift = np.stack([entry[2].shift for entry in found]).astype(np.float64)
@@ -147,7 +157,7 @@ def edges_of(steps: Sequence[Step], facing: Array, flat: Array, depth: Array, he
     guessed = np.clip(1 - sure, 0, 1) ** 2 * np.clip(sure[:, head].mean(1, keepdims=True), 0, 1)
     guessed = guessed / (HEAD_ERROR + 0.5 * np.linalg.norm(rigid, axis=-1)) ** 2
     blended = (seen[..., None] * shift + guessed[..., None] * rigid) / (seen + guessed)[..., None]
-    return Edges(first, second, blended, 1 / np.sqrt(seen + guessed))
+    return Edges(first, second, blended, 1 / np.sqrt(seen + guessed), alive)
 
 
 def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
@@ -160,8 +170,10 @@ def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
     both = np.minimum(trust[edges.first], trust[edges.second])
     noise = anchor_noise(apart, np.where(edges.error < 0.4, both, 0))
     # Flow of a hand or of the background is smooth and sure of itself, but leads away from the network's points.
-    # Points that the network itself only guesses have no say in that.
+    # Points that the network itself only guesses have no say in that, nor has it where flow goes with the head.
+    other = otherwise(edges, len(anchors))
     against = np.linalg.norm(apart, axis=-1) / (4 * noise + 1) * np.clip(both / 0.4, 0, 1)
+    against *= np.maximum(other[edges.first], other[edges.second])
     links: Wide = 1 / (edges.error**2 * (1 + against**4))
     held: Wide = (trust**2 / noise**2 + 1e-6).astype(np.float64)
     found = start.astype(np.float64)
@@ -172,10 +184,20 @@ def solve(anchors: Array, trust: Array, edges: Edges, start: Array) -> Array:
         off = np.linalg.norm(found - anchors, axis=-1)
         anchor_weight = held / (1 + (off / (3 * noise + 4)) ** 2)
         off = np.linalg.norm(apply(incidence, found) - edges.shift, axis=-1)
-        free = 1 / (1 + (dragged(found - anchors, trust) / (noise + 0.7)) ** 4)
+        free = 1 / (1 + (other * dragged(found - anchors, trust) / (noise + 0.7)) ** 4)
         free = np.minimum(free[edges.first], free[edges.second])
         link_weight = links * free / (1 + (off / (5 * edges.error)) ** 2)
     return found.astype(np.float32)
+
+
+def otherwise(edges: Edges, frames: int) -> Wide:
+    """Whether, 0 to 1, about each frame (F, N), flow at a point moves otherwise than the head: only then may it be
+    that of something in front."""
+    apart = edges.alive**2 / (edges.alive**2 + OTHER_MOTION**2)
+    most = np.zeros((frames, apart.shape[1]))
+    np.maximum.at(most, edges.first, apart)
+    np.maximum.at(most, edges.second, apart)
+    return np.asarray(gaussian_filter1d(maximum_filter1d(most, 7, axis=0), 1.5, axis=0))
 
 
 def dragged(off: Wide, trust: Array) -> Wide:
