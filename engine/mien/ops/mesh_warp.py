@@ -147,14 +147,20 @@ def _mix(cells: Tensor, pixels: int, origin: float, step: float) -> Tensor:
 
 def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
     """Signed distance from (..., 2) points to a closed (K, 2) polygon, negative inside."""
-    start, end = polygon, polygon.roll(-1, 0)
-    edge = end - start
-    to = points[..., None, :] - start
-    along = ((to * edge).sum(-1) / (edge * edge).sum(-1).clamp(min=1e-12)).clamp(0, 1)
-    distance = (to - along[..., None] * edge).norm(dim=-1).amin(-1)
-    rises = (start[:, 1] <= points[..., None, 1]) != (end[:, 1] <= points[..., None, 1])
-    right = _cross(edge, to) * torch.sign(edge[:, 1]) < 0
-    inside = (rises & right).sum(-1) % 2 == 1
+    x, y = points.unbind(-1)
+    nearest = torch.full_like(x, torch.inf)
+    inside = torch.zeros_like(x, dtype=torch.bool)
+    corners = polygon.tolist()
+    # Edge by edge, so that what is held is one picture and not one for each edge.
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1]):
+        ex, ey = bx - ax, by - ay
+        px, py = x - ax, y - ay
+        along = ((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-12)).clamp(0, 1)
+        nearest = torch.minimum(nearest, (px - along * ex).square() + (py - along * ey).square())
+        if ay != by:
+            rises = (y >= ay) != (y >= by)
+            inside ^= rises & ((ex * py - ey * px) * (1 if ey > 0 else -1) < 0)
+    distance = nearest.sqrt()
     return torch.where(inside, -distance, distance)
 
 
@@ -164,9 +170,15 @@ def opening(polygon: Tensor, size: tuple[int, int], soft: float, grow: float = 0
     left, top = (max(0, int(v)) for v in (polygon.amin(0) - grow - 1).tolist())
     right, bottom = (min(n, int(v) + 2) for n, v in zip((size[1], size[0]), (polygon.amax(0) + grow).tolist()))
     if right > left and bottom > top:
-        centers = positions((bottom - top, right - left), (left, top), polygon)
-        distance = polygon_distance(centers, polygon) - grow
-        matte[0, top:bottom, left:right] = ramp(-distance, -0.5, soft)
+        # A soft edge needs no distance at every pixel: a lattice an eighth as fine as the edge carries it.
+        step = max(1, int(soft / 8))
+        rows, columns = (-(-n // step) + 2 for n in (bottom - top, right - left))
+        centers = positions((rows, columns), (-1, -1), polygon) * step + polygon.new_tensor([left, top])
+        distance = polygon_distance(centers, polygon)[None]
+        if step > 1:
+            distance = F.interpolate(distance[None], scale_factor=step, mode="bilinear", align_corners=False)[0]
+        distance = distance[:, step : step + bottom - top, step : step + right - left] - grow
+        matte[:, top:bottom, left:right] = ramp(-distance, -0.5, soft)
     return matte
 
 
