@@ -132,7 +132,7 @@ CONVERT = (
     Step("convert_face", "convert_face", {"plate": "plate", "face": "smooth_track", "identity": "identity"}),
     Step("face_matte", "face_matte", {"layer": "convert_face", "face": "smooth_track"}),
     Step("matte_edge", "matte_edge", {"layer": "face_matte"}),
-    Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate"}),
+    Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate", "face": "smooth_track"}),
     Step("match_color", "match_color", {"samples": "measure_color"}),
     Step("plate_white", "plate_white", {"samples": "measure_color"}),
     Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),

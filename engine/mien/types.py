@@ -14,6 +14,9 @@ from torch import Tensor
 
 Value = TypeVar("Value")
 
+SPACES = ("linear", "log", "perceptual")
+"""Spaces in which colors are compared and moved (``mien.ops.spaces``)."""
+
 
 class MienError(Exception):
     """Something an artist can mend: the message says what, where and what to do."""
@@ -185,6 +188,8 @@ class Grade:
     cube: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ValueError(f"there is no space {self.space!r}")
         tables = bool(self.curves) or bool(self.cube)
         even = len({len(curve) for curve in self.curves}) <= 1 and len(self.curves) in (0, 3)
         box = len(self.low) == len(self.high) == (3 if tables else 0)
@@ -216,6 +221,76 @@ class ColorSample:
     plate_quantiles: tuple[tuple[float, ...], ...] = ()
     face_palette: tuple[tuple[float, ...], ...] = ()
     plate_palette: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ValueError(f"there is no space {self.space!r}")
+
+
+@dataclass(frozen=True)
+class Grain:
+    """The grain of a picture; channels are those of the working space.
+
+    Attributes:
+        weight: Squares of the picture that it was seen on; 0 where there is none.
+        variance: Per channel (a, b, c): the variance at level v is ``a + b v + c v²``.
+        levels: Per channel, the levels (low, high) beyond which the variance is taken to stay as it is.
+        across, down: Per channel, how alike pixels 1, 2 and 3 apart are along x and along y, -1 to 1.
+        colors: (3, 3) how alike the channels are.
+    """
+
+    weight: float
+    variance: tuple[tuple[float, ...], ...]
+    levels: tuple[tuple[float, float], ...]
+    across: tuple[tuple[float, ...], ...]
+    down: tuple[tuple[float, ...], ...]
+    colors: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class DetailSample:
+    """What was measured of a face and the plate under its matte in one frame. Lengths are plate pixels.
+
+    Attributes:
+        weight: Number of pixels that counted; 0 where there was nothing to measure.
+        face_width: Width of the face, in the pixels of everything else here.
+        blur: Variance of the blur that makes the face as soft as the plate; negative where it is softer already.
+        color_blur: The same for color alone, which codecs keep at a lower resolution.
+        streak: Length by which the plate is smeared along the motion, more than the face is.
+        speed: Pixels that the face moves in a frame.
+        grain: The plate's grain.
+        own: Per channel, the share of that grain that the face has of itself.
+    """
+
+    weight: float
+    face_width: float
+    blur: float
+    color_blur: float
+    streak: float
+    speed: float
+    grain: Grain
+    own: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How a face is brought to the plate's detail in one frame. Lengths are plate pixels.
+
+    Attributes:
+        face_width: Width of the face, in the pixels of everything else here.
+        blur: Variance of a blur; negative sharpens.
+        color_blur: Variance of a blur of color alone.
+        shutter: Share of the frame for which the plate's shutter is open.
+        grain: The plate's grain.
+        missing: Per channel, the share of its variance that the face lacks.
+    """
+
+    face_width: float
+    blur: float
+    color_blur: float
+    shutter: float
+    grain: Grain
+    missing: tuple[float, ...]
 
 
 class Footage(Protocol):

@@ -15,7 +15,7 @@ import numpy
 import torch
 
 from mien import color
-from mien.ops import blend, distance, grade, hull, warp
+from mien.ops import blend, distance, grade, hull, match, measure, warp
 
 FACE = 500
 """Side of the face's region in pixels."""
@@ -93,7 +93,7 @@ def bench_color() -> None:
         cv2.cvtColor(((pictures[0] - m0) * s1 / s0 + m1).astype(numpy.float32), cv2.COLOR_LAB2RGB)
 
     def ours() -> None:
-        grade.apply(face, grade.mkl(grade.measure(face, plate, matte, 0.02)))
+        grade.apply(face, match.mkl(measure.measure(face, plate, matte, 0.02)))
 
     report("measure, solve and apply MKL", cost(ours), cost(theirs), "Reinhard in Lab, whole crop, OpenCV")
     eight = [(p.permute(1, 2, 0) * 255).to(torch.uint8).contiguous().numpy() for p in (face, plate)]

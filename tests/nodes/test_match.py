@@ -8,7 +8,8 @@ import torch
 
 from mien.nodes.match import grade_face, match_color, measure_color
 from mien.ops.grade import IDENTITY
-from mien.types import ColorSample, Grade, Layer, Plate, Series
+from mien.types import ColorSample, Face, Grade, Layer, Plate, Series
+from shots import points_at
 
 
 def noise(seed: int, level: float = 0.3) -> torch.Tensor:
@@ -20,6 +21,13 @@ def disc(x: float = 20.0, y: float = 24.0, radius: float = 15.0) -> torch.Tensor
     return (radius + 0.5 - torch.hypot(across - x, down - y)).clamp(0, 1)[None]
 
 
+FACE = Face(points_at(20.0, 24.0, 30.0), torch.ones(468), 1.0, 30.0)
+
+
+def measured(layer: Layer, plate: Plate, **settings) -> ColorSample:
+    return measure_color(layer, plate, FACE, **{"region": "matte", "trim": 0.0, "outliers": 0.0, **settings})
+
+
 def shot(exposures: list[float | None], wobble: float = 0.0) -> Series[ColorSample]:
     values: list[ColorSample | None] = []
     for frame, exposure in enumerate(exposures):
@@ -28,7 +36,7 @@ def shot(exposures: list[float | None], wobble: float = 0.0) -> Series[ColorSamp
             continue
         matte = disc(20 + wobble * math.sin(frame * 2.1), 24 + wobble * math.cos(frame * 1.7))
         layer = Layer(noise(1), matte, (5, 7), 40.0)
-        values.append(measure_color(layer, Plate(noise(2, exposure), (5, 7)), trim=0.0))
+        values.append(measured(layer, Plate(noise(2, exposure), (5, 7))))
     return Series(1001, tuple(values))
 
 
@@ -38,10 +46,10 @@ def gains(grades: Series[Grade]) -> numpy.ndarray:
 
 def test_regions_need_not_agree() -> None:
     face, plate, matte = noise(1), noise(2), disc()
-    whole = measure_color(Layer(face, matte, (0, 0), 40.0), Plate(plate, (0, 0)), trim=0.0)
-    part = measure_color(Layer(face, matte, (0, 0), 40.0), Plate(plate[:, 4:, 3:], (3, 4)), trim=0.0)
+    whole = measured(Layer(face, matte, (0, 0), 40.0), Plate(plate, (0, 0)))
+    part = measured(Layer(face, matte, (0, 0), 40.0), Plate(plate[:, 4:, 3:], (3, 4)))
     assert whole == part
-    apart = measure_color(Layer(face, matte, (0, 0), 40.0), Plate(plate, (100, 0)))
+    apart = measured(Layer(face, matte, (0, 0), 40.0), Plate(plate, (100, 0)))
     assert apart.weight == 0
 
 
@@ -86,10 +94,10 @@ def test_grade_face() -> None:
 
 def test_matched_faces_have_the_plates_color() -> None:
     layer, plate = Layer(noise(1), disc(), (5, 7), 40.0), Plate(noise(2, 0.9), (5, 7))
-    sample = measure_color(layer, plate, trim=0.0)
+    sample = measured(layer, plate)
     grades = match_color(Series(1, (sample,)), method="mkl")
     grade = grades.at(1)
     assert grade is not None
-    after = measure_color(grade_face(layer, grade), plate, trim=0.0)
+    after = measured(grade_face(layer, grade), plate)
     assert numpy.allclose(after.face_mean, after.plate_mean, rtol=1e-4)
     assert numpy.allclose(after.face_covariance, after.plate_covariance, atol=2e-3)

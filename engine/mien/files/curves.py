@@ -64,7 +64,16 @@ def _value(kind: type, plain: Any) -> Any:
         return None
     if kind is float:
         return float(plain)
-    return kind(**{field.name: _tuples(plain[field.name]) for field in fields(kind)})
+    given = {field.name: _field(field.type, plain[field.name]) for field in fields(kind) if field.name in plain}
+    return kind(**given)
+
+
+def _field(kind: Any, plain: Any) -> Any:
+    if kind is str:
+        return str(plain)
+    if kind == tuple[int, ...]:
+        return tuple(int(value) for value in plain)
+    return _tuples(plain)
 
 
 def _tuples(plain: Any) -> Any:

@@ -3,42 +3,74 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
+import torch
+
 from mien.declare import Slider
 from mien.ops import grade as moves
-from mien.ops import region
-from mien.types import ColorSample, Grade, Layer, Plate, Series, White
+from mien.ops import region as regions
+from mien.ops import spaces
+from mien.ops.match import SOLVERS
+from mien.ops.measure import counted, distributions, flat, moments, pool
+from mien.ops.skin import skin
+from mien.ops.steady import smooth as steadied
+from mien.types import ColorSample, Face, Grade, Layer, Matte, Plate, Series, White
 
-SOLVERS = {"tone": moves.tone, "mean": moves.mean, "reinhard": moves.reinhard, "mkl": moves.mkl}
+CELLS = 64
+"""Squares across a face within which colors are averaged before they are measured."""
 
 
 def measure_color(
     layer: Layer,
     plate: Plate,
+    face: Face,
     *,
+    region: Literal["face", "matte"] = "face",
+    space: Literal["linear", "log", "perceptual"] = "linear",
     trim: Annotated[float, Slider(0, 0.2, min=0, max=0.9)] = 0.02,
+    outliers: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.5,
 ) -> ColorSample:
-    """Measure the colors of face and plate under the matte; the weight is 0 where there is nothing to measure.
+    """Measure the colors of face and plate; the weight is 0 where there is nothing to measure.
 
     Args:
-        layer: Face and its matte.
+        layer: Face and its mattes.
         plate: Picture whose color the face should take on.
+        face: Where the face is.
+        region: face measures the skin of the tracked face, so that work on the matte's edge does not change the
+            color; matte measures what the matte covers, for a patch.
+        space: Where colors are compared: linear light, its logarithm (stops), or a perceptual opponent space. A
+            match in linear light can be replayed by native nodes, others as a .cube.
         trim: Share of the brightest pixels that does not count, so that a highlight does not pull the color.
+        outliers: How strongly pixels unlike the usual skin are ignored: beards, spectacles, hands, shadows.
     """
-    (rows, columns), (there_rows, there_columns) = region.shared(
+    (rows, columns), (there_rows, there_columns) = regions.shared(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
     )
-    return moves.measure(
+    cell = max(1, round(layer.face_width / CELLS))
+    counts = layer.matte if region == "matte" else _shown(layer)
+    own, there, weight = pool(
         layer.image[..., rows, columns],
         plate.image[..., there_rows, there_columns],
-        layer.matte[..., rows, columns],
-        trim,
+        counts[..., rows, columns],
+        cell,
     )
+    if region == "face" and weight.numel():
+        start = face.points.new_tensor([layer.corner[0] + columns.start, layer.corner[1] + rows.start])
+        points = (face.points[:, :2] - start) / cell
+        size = (weight.shape[-2], weight.shape[-1])
+        weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
+    colors = counted(*flat(own, there, weight), trim, outliers)
+    sample = distributions(moments(*colors, space), *colors)
+    return replace(sample, weight=sample.weight * cell * cell)
 
 
 def match_color(
     samples: Series[ColorSample],
     *,
-    method: Literal["none", "tone", "mean", "reinhard", "mkl"] = "tone",
+    method: Literal[
+        "none", "tone", "mean", "reinhard", "lct", "mkl", "luminance", "histogram", "transport"
+    ] = "tone",
+    keep_luminance: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
+    keep_saturation: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
     smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
 ) -> Series[Grade]:
     """Solve the color move from face to plate over the whole shot.
@@ -46,15 +78,21 @@ def match_color(
     Args:
         samples: What was measured in each frame.
         method: mean moves exposure and white balance and keeps black black; tone also matches contrast and is kind to
-            spectacles and beards; reinhard matches contrast channel by channel; mkl also turns hues. The last two
-            color what is dark on a face.
+            spectacles and beards; reinhard matches contrast channel by channel; lct and mkl also turn hues, mkl as
+            little as it can; luminance bends one curve of brightness, histogram one curve for each channel, transport
+            brings all colors together.
+        keep_luminance: How much of its own luminance the face keeps: 1 matches color alone.
+        keep_saturation: How much of its own saturation the face keeps.
         smooth: Frames over which measurements are averaged, so that the color does not pump.
     """
     if method == "none":
         return Series(samples.first, tuple(moves.IDENTITY for _ in samples.values))
     solve = SOLVERS[method]
-    steady = moves.smooth(samples, smooth)
-    solved = tuple(moves.IDENTITY if sample is None else solve(sample) for sample in steady.values)
+    steady = steadied(samples, smooth)
+    solved = tuple(
+        moves.IDENTITY if sample is None else moves.protect(solve(sample), sample, keep_luminance, keep_saturation)
+        for sample in steady.values
+    )
     return Series(samples.first, solved)
 
 
@@ -71,8 +109,8 @@ def plate_white(
         headroom: How many times brighter than the plate's face on average a highlight is.
         smooth: Frames over which measurements are averaged.
     """
-    steady = moves.smooth(samples, smooth)
-    levels = tuple(None if sample is None else headroom * sum(sample.plate_mean) / 3 for sample in steady.values)
+    steady = steadied(samples, smooth)
+    levels = tuple(None if sample is None else headroom * _level(sample) for sample in steady.values)
     return Series(samples.first, levels)
 
 
@@ -89,4 +127,18 @@ def grade_face(
         grade: Color move of this frame.
         amount: How much of it: 0 leaves the face's own color.
     """
-    return replace(layer, image=moves.apply(layer.image, moves.mix(grade, amount)))
+    image = moves.apply(layer.image, moves.mix(grade, amount))
+    return layer if image is layer.image else replace(layer, image=image)
+
+
+def _shown(layer: Layer) -> Matte:
+    """Where the layer shows a face that nothing stands in front of, whatever shape its matte was given."""
+    known = layer.mattes.get("network", layer.matte)
+    held = layer.mattes.get("held")
+    return known if held is None else known * (1 - held)
+
+
+def _level(sample: ColorSample) -> float:
+    """Scene-linear level of the plate's skin."""
+    color = torch.tensor(sample.plate_mean, dtype=torch.float64)[:, None]
+    return float(spaces.decode(color, sample.space).mean())

@@ -1,0 +1,65 @@
+"""Spaces in which colors are compared: linear light, logarithm, and a perceptual opponent space.
+
+All are defined for every finite value, negatives and highlights included, and can be undone exactly.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+TOE = 0.005
+"""Scene-linear level around which the logarithm becomes linear, so that zero and negatives have a place."""
+LUMINANCE = (0.2722287, 0.6740818, 0.0536895)
+"""Luminance of the default working space, ACEScg."""
+OPPONENT = (
+    (1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)),
+    (1 / math.sqrt(6), 1 / math.sqrt(6), -2 / math.sqrt(6)),
+    (1 / math.sqrt(2), -1 / math.sqrt(2), 0.0),
+)
+"""Orthonormal axes: gray, yellow against blue, red against green."""
+CONES = (
+    (0.45487056, 0.52640952, 0.01871991),
+    (0.16776341, 0.75853727, 0.07369932),
+    (-0.00552588, 0.00402521, 1.00150068),
+)
+"""ACEScg to responses of the eye's cones (Hunt, Pointer and Estevez), gray kept gray."""
+
+
+def encode(colors: Tensor, space: str) -> Tensor:
+    """Carry (..., 3, n) scene-linear colors into a space.
+
+    ``log`` is asinh(v / TOE): above the toe one stop is ln 2 on every channel. ``perceptual`` is the same of cone
+    responses, turned to the opponent axes of Ruderman et al. 1998, in which Reinhard et al. 2001 match.
+    """
+    if space == "linear":
+        return colors
+    if space == "log":
+        return _asinh(colors / TOE)
+    return torch.matmul(colors.new_tensor(OPPONENT), _asinh(torch.matmul(colors.new_tensor(CONES) / TOE, colors)))
+
+
+def decode(colors: Tensor, space: str) -> Tensor:
+    """Undo ``encode``."""
+    if space == "linear":
+        return colors
+    if space == "log":
+        return colors.sinh() * TOE
+    cones = torch.matmul(colors.new_tensor(OPPONENT).T, colors).sinh()
+    return torch.matmul(torch.linalg.inv(colors.new_tensor(CONES)) * TOE, cones)
+
+
+def opponent(colors: Tensor, space: str) -> Tensor:
+    """Turn (..., 3, n) encoded colors to axes of which the first is brightness; lengths are kept."""
+    return colors if space == "perceptual" else torch.matmul(colors.new_tensor(OPPONENT), colors)
+
+
+def from_opponent(colors: Tensor, space: str) -> Tensor:
+    """Undo ``opponent``."""
+    return colors if space == "perceptual" else torch.matmul(colors.new_tensor(OPPONENT).T, colors)
+
+
+def _asinh(values: Tensor) -> Tensor:
+    # torch.asinh is not vectorized on CPUs; beyond the limit the square would overflow.
+    size = values.abs().clamp(max=1e18)
+    return torch.copysign(torch.log1p(size + size * size / (1 + torch.sqrt(size * size + 1))), values)
