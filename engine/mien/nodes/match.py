@@ -12,7 +12,7 @@ from mien.ops import spaces
 from mien.ops.match import SOLVERS
 from mien.ops.measure import counted, distributions, flat, moments, pool
 from mien.ops.skin import skin
-from mien.ops.steady import smooth as steadied
+from mien.ops.samples import smooth as steadied
 from mien.types import ColorSample, Face, Grade, Layer, Matte, Plate, Series, White
 
 CELLS = 64
