@@ -374,7 +374,7 @@ def test_settings_without_keys_are_the_same_in_every_frame():
 
 
 def test_settings_change_by_step_or_by_node():
-    twice = (*CONVERT[:4], replace(CONVERT[3], name="second", inputs={"layer": "matte_edge"}))
+    twice = (*CONVERT[:4], replace(CONVERT[3], name="second", inputs={"layer": "matte_edge", "face": "smooth_track"}))
     by_step = change_steps(twice, {"second.grow": "0.1"})
     assert [step.settings.get("grow") for step in by_step[3:]] == [None, "0.1"]
     by_node = change_steps(twice, {"matte_edge.grow": 0.1})
@@ -432,7 +432,7 @@ def test_a_chain_must_end_in_a_layer():
 
 
 def test_a_step_may_not_use_itself_or_a_later_one():
-    loop = replace(CONVERT[3], inputs={"layer": "matte_edge"})
+    loop = replace(CONVERT[3], inputs={"layer": "matte_edge", "face": "smooth_track"})
     with pytest.raises(RecipeError, match="not known yet"):
         check(replace(RECIPE, steps=(*CONVERT[:3], loop)))
 

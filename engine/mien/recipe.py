@@ -131,7 +131,7 @@ CONVERT = (
     Step("smooth_track", "smooth_track", {"track": "track"}),
     Step("convert_face", "convert_face", {"plate": "plate", "face": "smooth_track", "identity": "identity"}),
     Step("face_matte", "face_matte", {"layer": "convert_face", "face": "smooth_track"}),
-    Step("matte_edge", "matte_edge", {"layer": "face_matte"}),
+    Step("matte_edge", "matte_edge", {"layer": "face_matte", "face": "smooth_track"}),
     Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate", "face": "smooth_track"}),
     Step("match_color", "match_color", {"samples": "measure_color"}),
     Step("plate_white", "plate_white", {"samples": "measure_color"}),

@@ -67,7 +67,7 @@ def test_edge_is_measured_in_face_widths() -> None:
         y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
         disc = (50 * scale - torch.hypot(x - size / 2, y - size / 2) + 0.5).clamp(0, 1)[None]
         small = Layer(torch.zeros(3, size, size), disc, (0, 0), 96.0 * scale)
-        shaped = matte_edge(small, grow=0.1, soften=0.05)
+        shaped = matte_edge(small, face(), grow=0.1, soften=0.05)
         areas[scale] = float(shaped.matte.sum()) / scale**2
         assert torch.equal(shaped.mattes["edge"], shaped.matte)
         assert math.sqrt(areas[scale] / math.pi) == pytest.approx(59.6, abs=0.3)
@@ -75,5 +75,49 @@ def test_edge_is_measured_in_face_widths() -> None:
 
 
 def test_an_edge_left_alone_keeps_every_bit() -> None:
-    own = torch.rand(1, 200, 200)
-    assert matte_edge(layer(own), grow=0.0, soften=0.0).matte is own
+    alone = layer(torch.rand(1, 200, 200))
+    assert matte_edge(alone, face(), grow=0.0, soften=0.0) is alone
+
+
+def leaning(roll: float, scheme: str, aspect: float = 1.0) -> Face:
+    """A face that leans by degrees; plates of wide pixels show it narrow."""
+    turn = mesh.rotation_of(*torch.tensor([0.0, 0.0, roll]))
+    points = mesh.CANONICAL @ turn.T * 40 * torch.tensor([1 / aspect, 1, 1])
+    points = points + torch.tensor([CORNER[0] + 100.0, CORNER[1] + 100, 0])
+    points = points if scheme == "mesh" else mesh.to_ibug68(points)
+    return Face(points, torch.ones(len(points)), 1.0, 96.0, scheme, aspect)
+
+
+@pytest.mark.parametrize("scheme", ["mesh", "ibug68"])
+@pytest.mark.parametrize("roll", [0.0, 40.0, -100.0])
+@pytest.mark.parametrize(
+    ("side", "toward"), [("chin", (0, 1)), ("brow", (0, -1)), ("left", (-1, 0)), ("right", (1, 0))]
+)
+def test_a_side_of_the_face_is_found_however_it_leans(scheme, roll, side, toward) -> None:
+    y, x = torch.meshgrid(torch.arange(200) + 0.5, torch.arange(200) + 0.5, indexing="ij")
+    disc = (50 - torch.hypot(x - 100, y - 100) + 0.5).clamp(0, 1)[None]
+    plain = matte_edge(layer(disc), leaning(roll, scheme), grow=0.0, soften=0.02)
+    shaped = matte_edge(layer(disc), leaning(roll, scheme), grow=0.0, soften=0.02, **{side: 0.1})
+    gained = (shaped.matte - plain.matte)[0]
+    assert gained.min() >= -1e-6 and gained.sum() > 300
+    angle = math.radians(roll)
+    middle = torch.stack([(gained * (x - 100)).sum(), (gained * (y - 100)).sum()]) / gained.sum()
+    there = torch.tensor([toward[0] * math.cos(angle) - toward[1] * math.sin(angle),
+                          toward[0] * math.sin(angle) + toward[1] * math.cos(angle)])  # fmt: skip
+    assert float(torch.nn.functional.normalize(middle, dim=0) @ there) > 0.97
+
+
+def test_sides_on_an_anamorphic_plate() -> None:
+    y, x = torch.meshgrid(torch.arange(200) + 0.5, torch.arange(200) + 0.5, indexing="ij")
+    ellipse = (40 - torch.hypot(x - 100, (y - 100) / 2) + 0.5).clamp(0, 1)[None]
+    wide = leaning(0.0, "mesh", 2.0)
+    left, chin = (matte_edge(layer(ellipse), wide, grow=0.0, soften=0.02, **{side: 0.1}) for side in ("left", "chin"))
+    plain = matte_edge(layer(ellipse), wide, grow=0.0, soften=0.02).matte
+    assert float((left.matte - plain)[0, 100].sum()) == pytest.approx(9.6, abs=0.3)
+    assert float((chin.matte - plain)[0, :, 100].sum()) == pytest.approx(19.2, abs=0.6)
+
+
+def test_all_nodes_survive_mattes_of_nothing_and_nonsense() -> None:
+    for value in (0.0, 1.0, math.nan, math.inf):
+        shaped = matte_edge(layer(torch.full((1, 200, 200), value)), face(), chin=0.1)
+        assert shaped.matte.isfinite().all() and 0 <= shaped.matte.min() <= shaped.matte.max() <= 1

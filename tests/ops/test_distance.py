@@ -1,51 +1,92 @@
-"""Edges of mattes, moved and softened by distance."""
+"""Distances from the edge of a matte: exact, whatever the shape and however far."""
 
 import math
 
 import numpy
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from skimage.measure import find_contours
 
 from mien.ops import distance, hull
-
-
-def disc(radius: float, x: float = 60.3, y: float = 55.8, size: tuple[int, int] = (110, 120)) -> torch.Tensor:
-    angle = torch.arange(1440, dtype=torch.float64) / 1440 * 2 * math.pi
-    points = torch.stack([x + radius * angle.cos(), y + radius * angle.sin()], 1)
-    return hull.polygon_matte(points, (0, 0), size)
-
-
-def from_center(x: float, y: float, size: tuple[int, int]) -> torch.Tensor:
-    down, across = torch.meshgrid(torch.arange(size[0]) + 0.5, torch.arange(size[1]) + 0.5, indexing="ij")
-    return torch.hypot(across - x, down - y)
-
-
-def blobs(seed: int = 0) -> torch.Tensor:
-    noise = torch.rand(1, 200, 260, generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.max_pool2d((noise > 0.9995).float(), 31, 1, 15)
-
-
-def crossings(matte: numpy.ndarray) -> numpy.ndarray:
-    inside = matte >= 0.5
-    y, x = numpy.nonzero(inside[:, :-1] != inside[:, 1:])
-    sideways = numpy.stack([x + 0.5, y], 1)
-    y, x = numpy.nonzero(inside[:-1] != inside[1:])
-    return numpy.concatenate([sideways, numpy.stack([x, y + 0.5], 1)])
+from mien.ops.distance import signed_distance
+from shapes import blobs, disc, from_center
 
 
 @pytest.mark.parametrize("radius", [45.3, 20.0, 7.7])
 def test_distance_from_a_disc(radius: float) -> None:
-    matte = disc(radius)
     truth = radius - from_center(60.3, 55.8, (110, 120))
-    error = (distance.signed_distance(matte)[0] - truth).abs()
+    error = (signed_distance(disc(radius))[0] - truth).abs()
     # Toward the center of a small disc all crossings are near, and the most mistaken one wins.
     assert error[truth < radius - 8].max() < 0.13
-    assert error[truth < radius - 3].max() < 0.25
+    assert error[truth < radius - 3].max() < 0.2
     assert error[truth < radius - 3].mean() < 0.02
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_corners_are_where_marching_squares_find_them(seed: int) -> None:
+    matte = blobs(seed)
+    edge = distance.outline(matte[0], matte[0] >= 0.5)
+    theirs = numpy.concatenate(find_contours(matte[0].numpy(), 0.5))[:, ::-1]
+    apart = cKDTree(theirs).query(edge.corners.numpy())[0], cKDTree(edge.corners.numpy()).query(theirs)[0]
+    assert max(a.max() for a in apart) < 1e-5
+    # Each piece leads to another corner in the same square of four pixels.
+    ends = (edge.corners[:, None] + edge.sides).view(-1, 2).numpy()
+    assert cKDTree(edge.corners.numpy()).query(ends)[0].max() < 1e-9
+    assert float(edge.sides.norm(dim=-1).max()) <= math.sqrt(2) + 1e-6
+
+
+def brute_force(matte: torch.Tensor) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Distances of all pixels from all corners of the outline, and from all of its pieces."""
+    edge = distance.outline(matte[0], matte[0] >= 0.5)
+    y, x = numpy.mgrid[: matte.shape[1], : matte.shape[2]]
+    pixels = numpy.stack([x.ravel(), y.ravel()], 1).astype(float)
+    corners, best = edge.corners.numpy(), numpy.full(len(pixels), numpy.inf)
+    for corner, sides in zip(corners, edge.sides.numpy()):
+        for side in sides:
+            share = ((pixels - corner) @ side / max(side @ side, 1e-12)).clip(0, 1)
+            best = numpy.minimum(best, ((pixels - corner - share[:, None] * side) ** 2).sum(1))
+    points = cKDTree(corners).query(pixels)[0]
+    return points.reshape(matte.shape[1:]), numpy.sqrt(best).reshape(matte.shape[1:])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_matches_a_search_through_the_whole_outline(seed: int) -> None:
+    matte = blobs(seed, (60, 70))
+    points, pieces = brute_force(matte)
+    found = signed_distance(matte)[0].abs().numpy()
+    assert (found <= points + 1e-3).all() and (found >= pieces - 1e-3).all()
+    # Midway between two edges the nearest corner may belong to the other one.
+    error = numpy.abs(found - pieces)
+    assert (error > 1e-3).mean() < 0.02
+    assert (error * numpy.maximum(pieces, 1)).max() < 0.25
+
+
+@pytest.mark.parametrize("size", [(2, 1), (1, 9), (5, 3), (64, 64), (65, 257), (300, 40)])
+def test_matches_the_transform_of_scipy(size: tuple[int, int]) -> None:
+    """Single pixels are seeds: on a matte of twice the size, the outline around each is a small diamond."""
+    generator = torch.Generator().manual_seed(size[0])
+    seeds = torch.rand(size, generator=generator) > 0.97
+    seeds[size[0] // 2, size[1] // 2] = True
+    truth = ndimage.distance_transform_edt(~seeds.numpy())
+    apart = torch.zeros(1, 2 * size[0], 2 * size[1])
+    apart[0, ::2, ::2] = torch.where(seeds, 0.500001, 0.0)
+    found = -signed_distance(apart)[0, ::2, ::2].numpy() / 2
+    assert numpy.abs(found - truth)[~seeds.numpy()].max() < 1e-3
+
+
+def test_matches_scipy_in_the_interior_of_a_rectangle() -> None:
+    matte = torch.zeros(1, 220, 300)
+    matte[:, 30:190, 25:270] = 1
+    inside = ndimage.distance_transform_edt(matte[0].numpy()) - 0.5
+    found = signed_distance(matte)[0].numpy()
+    # The outline cuts the corners between the last pixels; everywhere else the two agree.
+    corners = numpy.zeros(matte.shape[1:], bool)
+    corners[[30, 30, 189, 189], [25, 269, 25, 269]] = True
+    assert numpy.abs(found - inside)[30:190, 25:270][~corners[30:190, 25:270]].max() < 1e-3
+    outside = ndimage.distance_transform_edt(1 - matte[0].numpy()) - 0.5
+    assert numpy.abs(-found - outside)[30:190, :25].max() < 1e-3
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 0.5, 1.0, -0.7])
@@ -58,111 +99,55 @@ def test_a_straight_edge_is_met(slope: float) -> None:
     matte = hull.polygon_matte(half, (-60, -60), (220, 220))
     y, x = torch.meshgrid(torch.arange(220) - 59.5, torch.arange(220) - 59.5, indexing="ij")
     truth = -((x - middle[0]) * normal[0] + (y - middle[1]) * normal[1])
-    found = distance.signed_distance(matte)[0]
+    found = signed_distance(matte)[0]
     middle_part = (slice(70, 150), slice(70, 150))
     assert (found - truth)[middle_part].abs().max() < 0.05
     assert (found - truth)[middle_part].abs().mean() < 0.01
 
 
-def test_matches_a_search_through_all_crossings() -> None:
-    matte = blobs()
-    tree = cKDTree(crossings(matte[0].numpy()))
-    y, x = numpy.mgrid[:200, :260]
-    truth = tree.query(numpy.stack([x.ravel(), y.ravel()], 1))[0].reshape(200, 260)
-    error = numpy.abs(distance.signed_distance(matte)[0].abs().numpy() - truth)
-    band = (truth > 6) & (truth < distance.NEAR - 8)
-    assert error[band].max() < 1e-3
-    assert error.mean() < 0.05
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 4.0), (10.0, 14.0), (-60.0, -50.0), (-math.inf, -20.0)])
+def test_what_is_asked_for_is_exact_and_the_rest_lies_beyond(low: float, high: float) -> None:
+    for matte in (disc(40.0), blobs(2)):
+        everything = signed_distance(matte)
+        some = signed_distance(matte, low, high)
+        within = (everything >= low) & (everything <= high)
+        assert torch.allclose(some[within], everything[within], atol=1e-4)
+        assert (some[everything < low] < low).all() and (some[everything > high] > high).all()
 
 
-def test_matches_scipy_where_edges_are_straight() -> None:
-    matte = torch.zeros(1, 120, 140)
-    matte[:, 30:90, 25:110] = 1
-    inside = ndimage.distance_transform_edt(matte[0].numpy()) - 0.5
-    outside = ndimage.distance_transform_edt(1 - matte[0].numpy()) - 0.5
-    found = distance.signed_distance(matte, 24)[0].numpy()
-    deep = (inside > 4) & (inside < 23)
-    assert numpy.abs(found - inside)[deep].max() < 0.01
-    beside = numpy.zeros_like(deep)
-    beside[30:90] = beside[:, 25:110] = True
-    beside &= (outside > 0) & (outside < 23)
-    assert numpy.abs(-found - outside)[beside].max() < 0.01
+def test_wide_pixels() -> None:
+    """A circle on an anamorphic plate is an ellipse of pixels; distances count pixel widths."""
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(120.0), indexing="ij")
+    away = 40 - torch.hypot(x - 60, (y - 100) / 2)
+    found = signed_distance((away / 4 + 0.5).clamp(0, 1)[None], aspect=2.0)[0]
+    near = (away > -15) & (away < 20)
+    assert (found - away)[near].abs().max() < 0.01
 
 
-def test_reach_does_not_change_what_is_within_it() -> None:
-    matte = disc(30.0)
-    whole = distance.signed_distance(matte)
-    for reach in (4.0, 12.0, 30.0):
-        part = distance.signed_distance(matte, reach)
-        within = whole.abs() < min(reach, distance.NEAR - 4) - 1
-        assert torch.equal(part[within], whole[within])
-        assert torch.equal(part.sign(), whole.sign())
-        assert (part[whole.abs() > reach + 2].abs() >= reach).all()
+def test_signs_and_mattes_without_an_edge() -> None:
+    for value, expected in ((0.0, -distance.FAR), (0.3, -distance.FAR), (1.0, distance.FAR), (math.nan, -distance.FAR)):
+        assert (signed_distance(torch.full((2, 1, 40, 50), value)) == expected).all()
+    matte = blobs(4)
+    found = signed_distance(matte)
+    assert torch.equal((found > 0)[found != 0], (matte >= 0.5)[found != 0])
+    assert signed_distance(torch.zeros(0, 1, 4, 4)).shape == (0, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"\(\.\.\., H, W\)"):
+        signed_distance(torch.zeros(5))
 
 
-@settings(max_examples=15, deadline=None)
-@given(shift=st.floats(0.02, 0.98), grow=st.floats(-8, 12))
-def test_a_small_shift_moves_a_grown_edge_as_far(shift: float, grow: float) -> None:
-    at, there = disc(30.0), disc(30.0, 60.3 + shift)
-    moved = [distance.edge(matte, grow, 0.0)[0, 55].cumsum(0) for matte in (at, there)]
-    right = [float(row[-1] - row[60]) for row in moved]
-    assert right[1] - right[0] == pytest.approx(shift, abs=0.12)
-
-
-def test_grow_moves_the_edge_that_far() -> None:
-    for grow in (-12.0, -0.5, 0.7, 3.3, 15.0, 40.0):
-        area = float(distance.edge(disc(35.0, 80, 80, (160, 160)), grow, 0.0).sum())
-        assert math.sqrt(area / math.pi) == pytest.approx(35 + grow, abs=0.06)
-
-
-def test_soften_is_centered_and_as_wide_as_asked() -> None:
-    matte = disc(40.0, 70, 70, (140, 140))
-    for width in (4.0, 15.0, 40.0):
-        row = distance.edge(matte, 0.0, width)[0, 69]
-        away = 40.0 - (torch.arange(140) + 0.5 - 70).abs()
-        assert (row[away > width / 2 + 0.6] == 1).all() and (row[away < -width / 2 - 0.6] == 0).all()
-        assert (row[away.abs() < width / 2 - 0.6] * (1 - row[away.abs() < width / 2 - 0.6]) > 0).all()
-        assert float(row.sum()) == pytest.approx(80.0, abs=0.2)
-
-
-def test_nothing_asked_changes_no_bit() -> None:
-    matte = torch.rand(2, 1, 9, 9)
-    matte[0, 0, 0, 0] = math.nan
-    assert distance.edge(matte, 0.0, 0.0) is matte
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.3, math.nan])
-def test_mattes_without_an_edge(value: float) -> None:
-    matte = torch.full((1, 40, 50), value)
-    expected = 1.0 if value >= 0.5 else 0.0
-    for grow, soften in ((5.0, 0.0), (-5.0, 8.0), (300.0, 100.0)):
-        assert (distance.edge(matte, grow, soften) == expected).all()
-
-
-def test_tiny_mattes() -> None:
-    for shape in ((1, 1), (1, 7), (7, 1), (2, 2), (3, 5)):
-        matte = torch.zeros(1, *shape)
-        matte[..., 0, 0] = 1
-        shaped = distance.edge(matte, 0.4, 60.0)
-        assert shaped.shape == matte.shape and shaped.isfinite().all()
-
-
-def test_bad_pixels_count_as_nothing() -> None:
-    matte = disc(30.0)
-    broken = matte.clone()
-    broken[0, 5, 5] = math.nan
-    assert torch.equal(distance.edge(broken, 3.0, 5.0), distance.edge(matte, 3.0, 5.0))
+def test_white_noise_and_infinity_are_survived() -> None:
+    noise = torch.rand(1, 150, 140, generator=torch.Generator().manual_seed(5))
+    noise[0, 3, 4], noise[0, 30, 4] = math.inf, -math.inf
+    found = signed_distance(noise)
+    assert found.isfinite().all() and found.abs().max() < 5
 
 
 def test_batches_equal_loops() -> None:
-    both = torch.stack([disc(30.0), blobs(3)[:, :110, :120]])
-    together = distance.edge(both, 30.0, 50.0)
-    for one, shaped in zip(both, together):
-        assert torch.allclose(distance.edge(one, 30.0, 50.0), shaped, atol=1e-6)
+    both = torch.stack([disc(30.0), blobs(3, (110, 120))])
+    assert torch.equal(signed_distance(both), torch.stack([signed_distance(one) for one in both]))
 
 
 def test_far_distances_follow_the_near_ones() -> None:
-    matte = disc(20.0, 150, 150, (300, 300))
-    truth = 20.0 - from_center(150, 150, (300, 300))
-    error = (distance.signed_distance(matte, 150.0)[0] - truth).abs()
-    assert error[(truth < -20) & (truth > -140)].max() < 0.05
+    truth = 20.0 - from_center(250, 250, (500, 500))
+    error = (signed_distance(disc(20.0, 250, 250, (500, 500)), -300.0, -10.0)[0] - truth).abs()
+    assert error[(truth < -12) & (truth > -298)].max() < 0.05

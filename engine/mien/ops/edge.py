@@ -1,0 +1,123 @@
+"""The edge of a matte: moved, softened inward and outward, and moved further on one side of a face."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mien.ops.distance import CELL, field, whole
+from mien.types import Matte, Points
+
+STEEPEST = 0.97
+"""Strongest falloff: beyond it a soft edge would turn into a line."""
+
+
+@dataclass(frozen=True)
+class Softness:
+    """How a matte falls off across its edge.
+
+    Attributes:
+        inside, outside: How far the edge reaches inward and outward, in pixels.
+        falloff: -1 to 1; above 0 the matte stays full for longer and falls late, below 0 it falls early.
+    """
+
+    inside: float = 0.0
+    outside: float = 0.0
+    falloff: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How much further the edge moves on each side of a face.
+
+    Attributes:
+        center: (2,) middle of the face in pixels of the matte, from the outer corner of its first pixel.
+        up: (2,) direction to the top of the face, of length 1, in square pixels.
+        reach: Half the width and half the height of the face in square pixels.
+        chin, brow, left, right: Pixels, outward; left is on the left of the picture of an upright face.
+    """
+
+    center: Tensor
+    up: Tensor
+    reach: tuple[float, float]
+    chin: float = 0.0
+    brow: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+    @property
+    def amounts(self) -> tuple[float, float, float, float]:
+        """All four."""
+        return self.chin, self.brow, self.left, self.right
+
+
+EVEN = Softness()
+
+
+def edge(
+    matte: Matte, grow: float, softness: Softness = EVEN, sides: Sides | None = None, aspect: float = 1.0
+) -> Matte:
+    """Move the edge outward by ``grow`` pixels, further on some sides, and soften it around where it moved to.
+
+    Pixels are ``aspect`` times as wide as high, and lengths are counted in their widths. Edges narrower than
+    a pixel are anti-aliased. With nothing to do the matte comes back as it is. NaN counts as 0. The cost
+    follows the length of the edge and its softness, and hardly how far it moves.
+    """
+    amounts = sides.amounts if sides is not None else (0.0,)
+    if not any((grow, softness.inside, softness.outside, *amounts)):
+        return matte
+    if matte.dim() < 2:
+        raise ValueError(f"a matte must be (..., H, W), not {tuple(matte.shape)}")
+    inside, outside = _at_least_a_pixel(softness)
+    low, high = -grow - max(amounts) - outside - 0.01, -grow - min(amounts) + inside + 0.01
+    size = (matte.shape[-2], matte.shape[-1])
+    shaped = []
+    for one in matte.reshape(-1, *size):
+        found = field(one, low, high, aspect)
+        moved = found.exact + grow
+        if sides is not None and any(amounts):
+            moved = moved + further(sides, _positions(found.cells), aspect)
+        exact = _profile(moved, softness, inside, outside)
+        # Cells that are not exact lie wholly before the ramp or wholly behind it.
+        shaped.append(whole((found.coarse > (low + high) / 2).to(exact), exact, found.cells, size))
+    return torch.stack(shaped).view(matte.shape) if shaped else matte
+
+
+def further(sides: Sides, positions: Points, aspect: float = 1.0) -> Tensor:
+    """(...) pixels by which the edge moves further at (..., 2) positions, smooth from side to side."""
+    from_center = (positions - sides.center.to(positions)) * positions.new_tensor([aspect, 1.0])
+    up = sides.up.to(positions)
+    across = (from_center[..., 1] * up[0] - from_center[..., 0] * up[1]) / sides.reach[0]
+    above = (from_center * up).sum(-1) / sides.reach[1]
+    # The squares of sine and cosine: each side has the edge to itself on its axis, and all shares sum to 1.
+    total = (across.square() + above.square()).clamp_min(1e-12)
+    along = torch.where(across > 0, sides.right, sides.left)
+    upright = torch.where(above > 0, sides.brow, sides.chin)
+    moved: Tensor = (across.square() * along + above.square() * upright) / total
+    return moved
+
+
+def _at_least_a_pixel(softness: Softness) -> tuple[float, float]:
+    missing = max(0.0, 1 - softness.inside - softness.outside) / 2
+    return softness.inside + missing, softness.outside + missing
+
+
+def _positions(cells: Tensor) -> Points:
+    """(T, CELL, CELL, 2) positions of the pixels of cells."""
+    line = torch.arange(CELL, device=cells.device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return (cells.flip(-1)[:, None, None] * CELL + torch.stack([x, y], -1)).float() + 0.5
+
+
+def _profile(away: Tensor, softness: Softness, inside: float, outside: float) -> Matte:
+    """A matte that rises from 0 at ``outside`` pixels before the edge to 1 at ``inside`` behind it."""
+    ramp = ((away + outside) / (inside + outside)).clamp(0, 1)
+    # A wide ramp eases in and out, so that its ends do not show as lines; a hard edge is straight coverage.
+    ease = min(max((inside + outside - 1) / 4, 0.0), 1.0)
+    if ease:
+        ramp = torch.lerp(ramp, ramp * ramp * (3 - 2 * ramp), ease)
+    if softness.falloff:
+        # Schlick's bias (Graphics Gems IV, 1994), which keeps 0 and 1.
+        bias = 0.5 + 0.5 * STEEPEST * softness.falloff
+        ramp = ramp / ((1 / bias - 2) * (1 - ramp) + 1)
+    return ramp
