@@ -19,8 +19,8 @@ WORKING = PICTURES | {"mien.declare", "mien.models", "mien.nodes", "mien.recipe"
 RUNNER = {
     f"mien.{name}"
     for name in (
-        "chain", "deliver", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
-        "progress", "report", "run",
+        "chain", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
+        "progress", "report", "run", "trained",
     )
 }  # fmt: skip
 
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.tracking": {*ARRAYS, "scipy", "mien.models", "mien.ops", "mien.tracking", *VALUES},
     "mien.nodes": {"torch", "mien.declare", "mien.models", "mien.nodes", "mien.ops", "mien.tracking", *VALUES},
     **{name: {*ARRAYS, *WORKING, *RUNNER} for name in RUNNER},
+    "mien.session": {*ARRAYS, "mien.session", *WORKING, *RUNNER},
     "mien.pipeline": {"mien.types"},
     "mien.progress": {"rich", "mien.types"},
     "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},

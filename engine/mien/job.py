@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -25,6 +27,15 @@ from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
 CHUNK = 1 << 20
+Part = TypeVar("Part")
+
+
+class Opened(Protocol):
+    """Lends the parts of jobs."""
+
+    def __call__(self, name: str, files: tuple[str, ...], make: Callable[[], Part]) -> Part:
+        """The part called ``name`` that is made from these files, or a new one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,20 +138,40 @@ def open_fingerprints(path: Path) -> Fingerprints:
     return Fingerprints(path, known if whole else {})
 
 
-def open_job(recipe: Recipe, device: str = "auto") -> Job:
+def open_anew(name: str, files: tuple[str, ...], make: Callable[[], Part]) -> Part:
+    """Keep nothing: open a part of a job from its files."""
+    return make()
+
+
+def open_job(recipe: Recipe, device: str = "auto", opened: Opened = open_anew) -> Job:
     """Open everything that a checked recipe draws on.
+
+    Args:
+        recipe: Checked recipe.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        opened: Lends parts that are open already, by a name that says all that matters and the files they are
+            read from, or makes them.
 
     Raises:
         MienError: A file is missing or damaged, or a name is unknown to the config or the track.
     """
-    place = choose_device(device)
-    shot = open_shot(recipe.plate.path, (recipe.plate.first, recipe.plate.last), layer=recipe.plate.part)
-    colors = load_colors(recipe.ocio)
-    space = plate_space(shot, colors, recipe.plate.colorspace)
-    track = choose_face(read_tracks(Path(recipe.track)), recipe.face)
-    identity = read_identity(Path(recipe.identity))
-    identity_at = open_identity(identity, Path(recipe.identity), colors, place)
-    prints = open_fingerprints(Path(recipe.output.folder) / "solve" / "plate.json")
+    place, plate, ocio = choose_device(device), recipe.plate, recipe.ocio
+    span = (plate.first, plate.last)
+    shot = opened(f"shot {span} {plate.part}", (plate.path,), lambda: open_shot(plate.path, span, layer=plate.part))
+    config = ocio or os.environ.get("OCIO", "")
+    colors = opened("colors", (config,), lambda: load_colors(ocio))
+    space = plate_space(shot, colors, plate.colorspace)
+    tracks = opened("track", (recipe.track,), lambda: read_tracks(Path(recipe.track)))
+    track = opened(f"face {recipe.face}", (recipe.track,), lambda: choose_face(tracks, recipe.face))
+    path = Path(recipe.identity)
+    identity = opened("identity", (recipe.identity,), lambda: read_identity(path))
+    identity_at = opened(
+        f"identity on {place} in {colors.digest}",
+        (recipe.identity,),
+        lambda: open_identity(identity, path, colors, place),
+    )
+    memory = Path(recipe.output.folder) / "solve" / "plate.json"
+    prints = opened("prints", (str(memory),), lambda: open_fingerprints(memory))
     return Job(recipe, shot, colors, space, identity, Chain(recipe, track, identity_at), place, prints)
 
 
@@ -187,12 +218,13 @@ def step_keys(job: Job, frame: int, target: str) -> dict[str, str]:
     """``frame_key`` of a step and of every step that it depends on in the frame."""
     chain, recipe = job.chain, job.recipe
     made_by = digest(ENGINE, job.colors.digest, str(job.device), chain.scale)
-    given: dict[str, Any] = {name: _value_digest(value, frame) for name, value in chain.solved.items()}
+    given: dict[str, Any] = {}
     keys: dict[str, str] = {}
 
     def of(name: str) -> Any:
         if name not in given:
-            given[name] = _given_digest(job, frame, name)
+            solved = chain.solved.get(name)
+            given[name] = _given_digest(job, frame, name) if solved is None else _value_digest(solved, frame)
         return given[name]
 
     for step in recipe.upstream(target):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.functional import avg_pool2d
 
-from mien.chain import declaration, evaluate, face_in, region, solve, solves, with_solved
+from mien.chain import Call, call_node, declaration, evaluate, face_in, region, solve, solves, with_solved
 from mien.deliver import Delivered, Destination, clear_leftovers, compute, up_to_date, write
 from mien.files.curves import read_curves, write_curves
 from mien.files.region import Region
@@ -20,6 +20,10 @@ from mien.types import Face, Layer, MienError, Plate, Series
 
 PROXY_WIDTH = 256
 """Faces are measured for a solve at no more than about twice this width in pixels."""
+
+
+CallAt = Callable[[Job, int], Call]
+"""How the steps of a job are computed in a frame."""
 
 
 NAMES_WIDTH = 16
@@ -89,15 +93,28 @@ def plate_of(job: Job, frame: int, source: Source) -> Plate:
     return Plate(image, (source.region.x, source.region.y), frame)
 
 
+def plainly(job: Job, frame: int) -> Call:
+    """Steps are computed by calling their nodes."""
+    return call_node
+
+
 @torch.inference_mode()
-def solved(job: Job, tell: Tell, cancelled: Callable[[], bool] = lambda: False) -> Job:
-    """The job with everything solved that holds for the shot; gathered values are kept on disk by key."""
+def solved(
+    job: Job, tell: Tell, cancelled: Callable[[], bool] = lambda: False, call_at: CallAt = plainly
+) -> Job:
+    """The job with everything solved that holds for the shot; gathered values are kept on disk by key.
+
+    A cancelled job comes back as far as it was solved.
+    """
     while True:
         step, names = next(solves(job.chain), (None, ()))
         if step is None:
             return job
         for name in names:
-            job = _with_gathered(job, name, gather(job, name, tell, cancelled))
+            values = gather(job, name, tell, cancelled, call_at)
+            if cancelled():
+                return job
+            job = _with_gathered(job, name, values)
         result = solve(job.chain, step)
         job = replace(job, chain=result)
         value = result.solved[step.name]
@@ -111,7 +128,9 @@ def _with_gathered(job: Job, name: str, values: Mapping[int, Any]) -> Job:
     return replace(job, chain=with_solved(job.chain, name, series))
 
 
-def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool]) -> dict[int, Any]:
+def gather(
+    job: Job, name: str, tell: Tell, cancelled: Callable[[], bool], call_at: CallAt = plainly
+) -> dict[int, Any]:
     """The value of a step in every frame of the shot, at a proxy scale where the face is large.
 
     Frames whose key is known are taken from disk; frames that fail are left out.
@@ -141,7 +160,9 @@ def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool]) -> di
         return read_source(job, *item, whole=False)
 
     def measure(item: tuple[int, str], source: Source) -> Any:
-        return None if source.face is None else _measured(job, item[0], source, name)
+        if source.face is None:
+            return None
+        return measured(job, item[0], source.face, plate_of(job, item[0], source), name, call_at)
 
     def note(item: tuple[int, str], value: Any) -> None:
         values[item[0]] = (item[1], value)
@@ -149,27 +170,27 @@ def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool]) -> di
     total = len(job.shot.frames)
     if todo:
         run = overlap(todo, read, measure, note)
-        for count, (item, _) in enumerate(run, start=total - len(todo) + 1):
-            tell(Advance("solve", count, total, item[0]))
-            if cancelled():
-                run.close()
-                break
-        write_curves(path, kind, values, f"mien {ENGINE}")
+        try:
+            for count, (item, _) in enumerate(run, start=total - len(todo) + 1):
+                tell(Advance("solve", count, total, item[0]))
+                if cancelled():
+                    break
+        finally:
+            run.close()
+            write_curves(path, kind, values, f"mien {ENGINE}")
     return {frame: value for frame, (_, value) in values.items()}
 
 
-def _measured(job: Job, frame: int, source: Source, name: str) -> Any:
-    assert source.face is not None
-    factor = max(1, int(source.face.width / PROXY_WIDTH))
-    plate = plate_of(job, frame, source)
-    chain = job.chain
+def measured(job: Job, frame: int, face: Face, plate: Plate, name: str, call_at: CallAt = plainly) -> Any:
+    """The value of a step in one frame, at a proxy scale where the face is large; None where it has none."""
+    factor = max(1, int(face.width / PROXY_WIDTH))
     if factor > 1:
-        plate, chain = _proxy(plate, factor), replace(chain, scale=1 / factor)
-    values = evaluate(chain, frame, plate, name)
+        plate, job = proxy(plate, factor), replace(job, chain=replace(job.chain, scale=1 / factor))
+    values = evaluate(job.chain, frame, plate, name, call=call_at(job, frame))
     return None if values is None else values[name]
 
 
-def _proxy(plate: Plate, factor: int) -> Plate:
+def proxy(plate: Plate, factor: int) -> Plate:
     """A plate region shrunk by a whole factor, cut to whole pixels of the smaller grid."""
     x, y = (-(-corner // factor) for corner in plate.corner)
     left, top = x * factor - plate.corner[0], y * factor - plate.corner[1]
@@ -190,10 +211,11 @@ def render(
     *,
     force: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
+    call_at: CallAt = plainly,
 ) -> Rendered:
     """Render frames of a solved job, skipping those that are up to date unless ``force``.
 
-    A frame that cannot be done is reported and the others go on.
+    A frame that cannot be done is reported and the others go on. ``call_at`` says how steps are computed.
     """
     destination = Destination(job)
     clear_leftovers(destination)
@@ -215,7 +237,7 @@ def render(
         plate = values = None
         if source.face is not None:
             plate = plate_of(job, frame, source)
-            values = evaluate(job.chain, frame, plate, final)
+            values = evaluate(job.chain, frame, plate, final, call=call_at(job, frame))
         layers = [] if values is None else [value for value in values.values() if isinstance(value, Layer)]
         raw, layer = (layers[0], layers[-1]) if layers else (None, None)
         return compute(destination, frame, source.key, source.header, source.native, plate, raw, layer, names)

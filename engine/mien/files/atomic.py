@@ -1,6 +1,6 @@
 """Files that appear under their final name only when they are whole.
 
-Public: ``appearing``, ``remove_stale``.
+Public: ``appearing``, ``remove_stale``, ``alive``.
 """
 
 import os
@@ -45,7 +45,8 @@ def appearing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether a process of this machine still runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -68,7 +69,7 @@ def remove_stale(folder: Path) -> list[Path]:
             continue
         try:
             if name["host"] == _host():
-                stale = not _alive(int(name["process"]))
+                stale = not alive(int(name["process"]))
             else:
                 stale = time.time() - path.stat().st_mtime > _DAY
             if stale:

@@ -1,0 +1,241 @@
+"""Pixels for another process: ordinary uncompressed EXR files on a memory file system, laid out so that a
+program without an EXR library can map them and read.
+
+A file holds one scanline part without compression. From ``offset`` on rows follow each other every ``stride``
+bytes, top row first; a row holds ``width`` values of the first channel, then of the second, and so on, in the
+order of ``channels``, as little-endian half or float. All else in the file is what the format demands.
+
+Memory of files that nobody needs any more is written again under a new name: pages that the system has cleared
+once need no clearing again, which costs more than writing them.
+"""
+
+import mmap
+import os
+import re
+import shutil
+import struct
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.files.atomic import alive
+from mien.types import MienError
+
+MEMORY = Path("/dev/shm")
+"""A file system in main memory, where there is one."""
+KEPT = 8
+"""Files that stay untouched after newer ones were handed over, unless they are released."""
+GRAIN = 1 << 20
+"""Files grow in steps of so many bytes, so that pictures of nearly the same size share their memory."""
+ROOM = 1 << 30
+"""Bytes that must be free there."""
+_FOLDER = re.compile(r"mien-(?P<process>\d+)-\w+")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pixels of a handed-over file lie.
+
+    Attributes:
+        width, height: Of the data window.
+        channels: Names in the order of the file.
+        pixels: ``half`` or ``float``.
+        offset: Bytes before the first value of the top row.
+        stride: Bytes from one row to the next.
+        header: Everything that comes before the first row.
+    """
+
+    width: int
+    height: int
+    channels: tuple[str, ...]
+    pixels: str
+    offset: int
+    stride: int
+    header: bytes = field(repr=False)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole file."""
+        return self.offset - 8 + self.height * self.stride
+
+
+def layout(
+    channels: Sequence[str],
+    *,
+    size: tuple[int, int],
+    corner: tuple[int, int],
+    window: tuple[int, int],
+    aspect: float = 1.0,
+    pixels: str = "half",
+    attributes: Mapping[str, str] | None = None,
+) -> Layout:
+    """The header of an EXR with these channels, and where its pixels lie.
+
+    Args:
+        channels: Names; the file holds them in the order of their bytes.
+        size: Width and height of the data window.
+        corner: Its top-left pixel.
+        window: Width and height of the display window.
+        aspect: Pixel aspect.
+        pixels: ``half`` or ``float``.
+        attributes: What else the header says, as text.
+    """
+    names = tuple(sorted(channels, key=lambda name: name.encode()))
+    if not names or len(set(names)) != len(names) or max(map(len, names)) > 31 or min(*size, *window) < 1:
+        raise ValueError(f"no EXR can hold the channels {names} at {size} in {window}")
+    (width, height), (x, y), (display_width, display_height) = size, corner, window
+    code, wide = (1, 2) if pixels == "half" else (2, 4)
+    listed = b"".join(name.encode() + struct.pack("<xiB3xii", code, 0, 1, 1) for name in names) + b"\0"
+    entries = [
+        ("channels", "chlist", listed),
+        ("compression", "compression", b"\0"),
+        ("dataWindow", "box2i", struct.pack("<4i", x, y, x + width - 1, y + height - 1)),
+        ("displayWindow", "box2i", struct.pack("<4i", 0, 0, display_width - 1, display_height - 1)),
+        ("lineOrder", "lineOrder", b"\0"),
+        ("pixelAspectRatio", "float", struct.pack("<f", aspect)),
+        ("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
+        ("screenWindowWidth", "float", struct.pack("<f", 1)),
+        *((name, "string", text.encode()) for name, text in (attributes or {}).items()),
+    ]
+    head = struct.pack("<2i", 20000630, 2) + b"".join(_entry(*entry) for entry in entries)
+    # Values begin at a multiple of their size.
+    filler = -(len(head) + len(_entry("filler", "string", b"")) + 1) % 4
+    head += _entry("filler", "string", b" " * filler) + b"\0"
+    stride = 8 + width * wide * len(names)
+    first = len(head) + 8 * height
+    table = np.arange(height, dtype="<u8") * stride + first
+    return Layout(width, height, names, pixels, first + 8, stride, head + table.tobytes())
+
+
+def _entry(name: str, kind: str, value: bytes) -> bytes:
+    return name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value
+
+
+@dataclass
+class _Slot:
+    """A file and its memory."""
+
+    path: Path
+    memory: mmap.mmap
+
+
+class HandOver:
+    """A folder of pictures for another process; usable from several threads.
+
+    A file stays as it is until it is released or until ``kept`` newer ones were handed over.
+    """
+
+    def __init__(self, folder: Path | None = None, kept: int = KEPT) -> None:
+        self.folder = _private_folder() if folder is None else folder
+        self._kept = kept
+        self._given: OrderedDict[str, _Slot] = OrderedDict()
+        self._free: list[_Slot] = []
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def give(self, shape: Layout, corner: tuple[int, int], planes: Mapping[str, Tensor]) -> Path:
+        """Write planes (height, width), by the names of the layout's channels, into a file of their own.
+
+        ``corner`` is that of the data window. Values are stored as they are, rounded to the file's type.
+
+        Raises:
+            MienError: There is no room.
+        """
+        with self._lock:
+            slot = self._slot(shape.length)
+            _fill(slot.memory, shape, corner[1], planes)
+            self._count += 1
+            path = self.folder / f"{self._count:08d}.exr"
+            slot.path.rename(path)
+            slot.path = path
+            self._given[path.name] = slot
+            return path
+
+    def release(self, name: str) -> None:
+        """Let the memory of a file be used again; unknown names are none of ours any more."""
+        with self._lock:
+            if slot := self._given.pop(name, None):
+                self._free.append(slot)
+
+    def close(self) -> None:
+        """Remove every file and the folder."""
+        with self._lock:
+            for slot in (*self._given.values(), *self._free):
+                slot.memory.close()
+            self._given.clear()
+            self._free.clear()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _slot(self, length: int) -> _Slot:
+        length = -(-length // GRAIN) * GRAIN
+        while len(self._given) >= self._kept:
+            self._free.append(self._given.popitem(last=False)[1])
+        self._free.sort(key=lambda slot: len(slot.memory))
+        fitting = next((i for i, slot in enumerate(self._free) if length <= len(slot.memory) <= 2 * length), None)
+        if fitting is not None:
+            return self._free.pop(fitting)
+        while self._free:
+            slot = self._free.pop()
+            slot.memory.close()
+            slot.path.unlink(missing_ok=True)
+        path = self.folder / f"new-{self._count}.exr"
+        try:
+            with path.open("w+b") as file:
+                # Room is claimed now: writing into a full memory file system later would end the process.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, length)
+                file.truncate(length)
+                return _Slot(path, mmap.mmap(file.fileno(), length))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise MienError(
+                f"No room for {length >> 20} MiB of pixels in {self.folder}: {error.strerror}. "
+                "Choose a smaller proxy scale, or a folder with more room."
+            ) from error
+
+
+def _fill(memory: mmap.mmap, shape: Layout, top: int, planes: Mapping[str, Tensor]) -> None:
+    memory[: len(shape.header)] = shape.header
+    kind = np.float16 if shape.pixels == "half" else np.float32
+    rows = np.ndarray((shape.height, 2), "<i4", memory, shape.offset - 8, (shape.stride, 4))
+    rows[:, 0] = np.arange(top, top + shape.height)
+    rows[:, 1] = shape.stride - 8
+    wide = kind().itemsize
+    strides = (shape.stride, shape.width * wide, wide)
+    values = np.ndarray((shape.height, len(shape.channels), shape.width), kind, memory, shape.offset, strides)
+    target = torch.from_numpy(values)
+    for index, name in enumerate(shape.channels):
+        target[:, index].copy_(planes[name])
+
+
+def read_back(path: Path, shape: Layout) -> dict[str, Tensor]:
+    """The planes of a handed-over file, read by its layout alone."""
+    kind = np.float16 if shape.pixels == "half" else np.float32
+    content = np.fromfile(path, np.uint8)
+    wide = kind().itemsize
+    strides = (shape.stride, shape.width * wide, wide)
+    values = np.ndarray((shape.height, len(shape.channels), shape.width), kind, content.data, shape.offset, strides)
+    return {name: torch.from_numpy(values[:, index].copy()) for index, name in enumerate(shape.channels)}
+
+
+def _private_folder() -> Path:
+    """A new folder that only this user can look into; folders of processes that are gone are removed."""
+    place = Path(tempfile.gettempdir())
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        place = MEMORY
+    for path in place.glob("mien-*"):
+        name = _FOLDER.fullmatch(path.name)
+        if name and not alive(int(name["process"])):
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
+                    shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"mien-{os.getpid()}-", dir=place))
+

@@ -1,0 +1,350 @@
+"""The warm engine: answers what an artist dials from what it has computed before."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from mien.chain import Call, Chain, call_node, declaration, evaluate, face_in, region
+from mien.fallback import careful, identity_of
+from mien.files.cache import DiskCache
+from mien.files.handover import HandOver
+from mien.files.region import Region
+from mien.files.shot import read_header, read_region
+from mien.files.stills import Header
+from mien.job import ENGINE, Job, choose_device, open_job, step_keys
+from mien.progress import Tell
+from mien.recipe import Recipe, Step, digest
+from mien.run import Rendered, corners, measured, proxy, render, solved
+from mien.session.memory import Memory
+from mien.session.pace import Pace
+from mien.session.picture import hand_over
+from mien.session.solved import Solved
+from mien.session.view import Cancelled, Shown, View
+from mien.session.warm import Warm
+from mien.types import Layer, MienError, Plate, Series
+
+MEMORY = 4 << 30
+"""Bytes of pixels that are kept where nothing else is said."""
+SCALES = (1, 2, 4, 8)
+"""Whole numbers by which pictures are shrunk where the engine chooses the scale."""
+Cancel = Callable[[], bool]
+
+
+def never() -> bool:
+    """Somebody waits."""
+    return False
+
+
+class Session:
+    """Jobs, pixels and curves kept warm between requests; every method may be called from any thread.
+
+    Attributes:
+        device: Where pictures are computed.
+        work: How often each node was computed, and ``read`` a plate region read, since the start.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        memory: int = MEMORY,
+        disk: DiskCache | None = None,
+        folder: Path | None = None,
+        tell: Tell = lambda event: None,
+    ) -> None:
+        self.device = choose_device(device)
+        self.work: Counter[str] = Counter()
+        self._memory = Memory(memory)
+        self._disk = disk
+        self._hand = HandOver(folder)
+        self._tell = tell
+        self._warm = Warm()
+        self._solved = Solved()
+        self._pace = Pace()
+        self._counting = threading.Lock()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self, recipe: Recipe) -> Job:
+        """A job for a checked recipe, of parts that are open already where their files were not changed.
+
+        Raises:
+            MienError: A file is missing or damaged, or a name is unknown to the config or the track.
+        """
+        return open_job(recipe, self.device.type, self._warm)
+
+    @torch.inference_mode()
+    def show(self, view: View, cancelled: Cancel = never) -> Shown:
+        """One frame for an artist's eyes, at once: what is known already is not computed again.
+
+        Raises:
+            MienError: The frame cannot be shown. Cancelled: nobody waits for it any more.
+        """
+        started = time.perf_counter()
+        job, state = self._solved.complete(self.open(view.recipe), self._measure(view.frame, cancelled))
+        header = self._header(job, view.frame)
+        place = self._region(job, view.frame, header)
+        factor = self._factor(job, view, place)
+        job = replace(job, chain=replace(job.chain, scale=1 / factor))
+        final = view.recipe.steps[-1].name
+        key = digest(step_keys(job, view.frame, final)[final], place, sorted(view.layers), view.region)
+        layers: tuple[Plate, Layer, Layer] | None = None
+        if place is not None:
+            layers = self._layers(job, view.frame, place, factor, "raw" in view.layers, cancelled)
+        if cancelled():
+            raise Cancelled
+        with self._pace.timed("hand over", _pixels(place) / factor**2):
+            picture = hand_over(self._hand, job, header, view, factor, layers)
+        return Shown(
+            frame=view.frame,
+            scale=1 / factor,
+            key=key,
+            face=layers is not None,
+            solve=state,
+            seconds=time.perf_counter() - started,
+            **picture,
+        )
+
+    def solve(self, recipe: Recipe, tell: Tell, cancelled: Cancel = never) -> None:
+        """Measure and solve what holds for the whole shot; curves are written as a render would.
+
+        Raises:
+            MienError: What it draws on cannot be used. Cancelled: before it was done.
+        """
+        job = solved(self.open(recipe), tell, cancelled, self._call_at(cancelled))
+        if cancelled():
+            raise Cancelled
+        self._solved.learn(job)
+
+    def render(
+        self,
+        recipe: Recipe,
+        frames: Sequence[int],
+        tell: Tell,
+        cancelled: Cancel = never,
+        *,
+        force: bool = False,
+    ) -> Rendered:
+        """Solve, and render frames to disk, with what is known already.
+
+        Raises:
+            MienError: What it draws on cannot be used. Cancelled: before all was solved.
+        """
+        job = solved(self.open(recipe), tell, cancelled, self._call_at(cancelled))
+        if cancelled():
+            raise Cancelled
+        self._solved.learn(job)
+        return render(job, frames, tell, force=force, cancelled=cancelled, call_at=self._call_at(cancelled))
+
+    def release(self, name: str) -> None:
+        """A handed-over file is not needed any more."""
+        self._hand.release(name)
+
+    def status(self) -> dict[str, Any]:
+        """Device, memory, work and versions, as plain data."""
+        memory: dict[str, Any] = {"used": self._memory.used, "limit": self._memory.limit, "values": len(self._memory)}
+        if self.device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self.device)
+            memory.update(gpu_free=free, gpu_total=total, gpu_allocated=torch.cuda.memory_allocated(self.device))
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "processor"
+        return {
+            "device": str(self.device),
+            "device_name": name,
+            "threads": torch.get_num_threads(),
+            "memory": memory,
+            "disk": None if self._disk is None else self._disk.facts(),
+            "opened": self._warm.opened,
+            "work": dict(self.work),
+            "versions": {"mien": ENGINE, "torch": torch.__version__, "python": sys.version.split()[0]},
+        }
+
+    def clear(self) -> None:
+        """Forget all pixels, curves and open files; handed-over files stay."""
+        self._memory.shrink(0)
+        self._solved.clear()
+        self._warm.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Give back memory and remove what was handed over."""
+        self.clear()
+        self._hand.close()
+
+    def _count(self, what: str) -> None:
+        with self._counting:
+            self.work[what] += 1
+
+    def _header(self, job: Job, frame: int) -> Header:
+        key = digest("header", job.prints.of(job.shot.file(frame)), frame, job.recipe.plate.part)
+        header: Header | None = self._memory.recall(key)
+        if header is None:
+            header = read_header(job.shot, frame)
+            self._memory.keep(key, header)
+        return header
+
+    def _region(self, job: Job, frame: int, header: Header) -> Region | None:
+        face = face_in(job.chain, frame)
+        if face is None:
+            return None
+        place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
+        return place if place.width and place.height else None
+
+    def _plate(self, job: Job, frame: int, place: Region, factor: int) -> Plate:
+        """The region in the working space, on the device, shrunk by a whole factor."""
+        stored = (job.prints.of(job.shot.file(frame)), frame, job.recipe.plate.part)
+        key = digest("plate", stored, job.space, job.colors.digest, str(job.device), place, factor)
+        plate: Plate | None = self._memory.recall(key)
+        if plate is not None:
+            return plate
+        if factor > 1:
+            plate = proxy(self._plate(job, frame, place, 1), factor)
+        else:
+            self._count("read")
+            with self._pace.timed("read", _pixels(place)):
+                pixels = torch.from_numpy(read_region(job.shot, frame, place)).movedim(-1, 0).contiguous()
+                name = f"{job.space} of {job.colors.digest}"
+                to_working = self._warm(name, (), lambda: job.colors.to_working(job.space))
+                plate = Plate(to_working(pixels.to(job.device)), (place.x, place.y), frame)
+        self._memory.keep(key, plate)
+        return plate
+
+    def _layers(
+        self, job: Job, frame: int, place: Region, factor: int, want_raw: bool, cancelled: Cancel
+    ) -> tuple[Plate, Layer, Layer] | None:
+        """The plate, the converter's layer and the finished one; only what changed is computed."""
+        plate = self._plate(job, frame, place, factor)
+        final = job.recipe.steps[-1].name
+        keys = {name: digest(key, place) for name, key in step_keys(job, frame, final).items()}
+        raw = next(step.name for step in job.recipe.upstream(final) if declaration(step.node).output == "Layer")
+        known = self._known(job.chain, final, keys)
+        if want_raw and raw not in known and (value := self._memory.recall(keys[raw])) is not None:
+            known[raw] = value
+        if want_raw and raw not in known:
+            values = evaluate(job.chain, frame, plate, raw, {}, self._call_at(cancelled)(job, frame))
+            if values is None:
+                return None
+            known[raw] = values[raw]
+        values = evaluate(job.chain, frame, plate, final, known, self._call_at(cancelled)(job, frame))
+        if values is None:
+            return None
+        for name, value in values.items():
+            if name in keys and name not in known:
+                self._memory.keep(keys[name], value)
+        return plate, values[raw] if raw in values else values[final], values[final]
+
+    def _known(self, chain: Chain, target: str, keys: Mapping[str, str]) -> dict[str, Any]:
+        """Values of steps that are remembered, from the target back to the first that are."""
+        known: dict[str, Any] = {}
+        needed = {target}
+        for step in reversed(chain.recipe.steps):
+            if step.name not in needed or step.name in chain.solved:
+                continue
+            value = self._memory.recall(keys[step.name])
+            if value is None:
+                needed.update(step.inputs.values())
+            else:
+                known[step.name] = value
+        return known
+
+    def _call_at(self, cancelled: Cancel) -> Callable[[Job, int], Call]:
+        """How the steps of a frame are computed: counted, timed, given up when nobody waits any more, careful
+        with the memory of a graphics card; what identities drew is remembered here and on disk."""
+
+        def call_at(job: Job, frame: int) -> Call:
+            def compute(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+                if cancelled():
+                    raise Cancelled
+                identity = identity_of(inputs)
+                if identity is None:
+                    return self._run(step, inputs, settings)
+                key = digest("identity", step_keys(job, frame, step.name)[step.name])
+                value = self._memory.recall(key)
+                if value is None and self._disk is not None:
+                    value = self._disk.recall(key, job.device)
+                if value is None:
+                    value = self._run(step, inputs, settings)
+                    if self._disk is not None and isinstance(value, Layer):
+                        self._disk.keep(key, value)
+                self._memory.keep(key, value)
+                return value
+
+            return careful(self._tell, self._release_device, compute)
+
+        return call_at
+
+    def _run(self, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        self._count(step.node)
+        pictures = [value.image for value in inputs.values() if isinstance(value, Plate | Layer)]
+        pixels = max((image.shape[-1] * image.shape[-2] for image in pictures), default=0)
+        with self._pace.timed(step.node, pixels):
+            return call_node(step, inputs, settings)
+
+    def _release_device(self) -> None:
+        self._memory.shrink(0)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _measure(self, frame: int, cancelled: Cancel) -> Callable[[Job, str], Series[Any]]:
+        def measure(job: Job, name: str) -> Series[Any]:
+            # Measured once, so that dragging a value costs no more before a solve than after it.
+            key = digest("alone", job.recipe.plate, job.recipe.track, job.recipe.face, job.identity.digest, frame, name)
+            value = self._memory.recall(key)
+            if value is None:
+                place = self._region(job, frame, self._header(job, frame))
+                face = face_in(job.chain, frame)
+                if place is None or face is None:
+                    return Series(frame, (None,))
+                plate = self._plate(job, frame, place, 1)
+                value = measured(job, frame, face, plate, name, self._call_at(cancelled))
+                self._memory.keep(key, value)
+            return Series(frame, (value,))
+
+        return measure
+
+    def _factor(self, job: Job, view: View, place: Region | None) -> int:
+        """The whole number by which pictures are shrunk."""
+        if view.scale is not None:
+            factor = round(1 / view.scale) if 0 < view.scale <= 1 else 0
+            if factor < 1 or abs(1 / factor - view.scale) > 1e-6:
+                raise MienError(f"The proxy scale is {view.scale:g}: choose 1, 0.5, 0.25 or another 1/n.")
+            return factor
+        if place is None:
+            return 1
+        final = view.recipe.steps[-1].name
+        for factor in SCALES:
+            chain = replace(job.chain, scale=1 / factor)
+            plain = step_keys(replace(job, chain=chain), view.frame, final)
+            keys = {name: digest(key, place) for name, key in plain.items()}
+            todo = self._todo(chain, final, keys)
+            pixels = _pixels(place) / factor**2
+            expected = sum(self._pace.expected(work, pixels) for work in (*todo, "hand over"))
+            if expected <= view.budget:
+                return factor
+        return SCALES[-1]
+
+    def _todo(self, chain: Chain, target: str, keys: Mapping[str, str]) -> list[str]:
+        """Nodes that would have to be computed for a step."""
+        needed, nodes = {target}, []
+        for step in reversed(chain.recipe.steps):
+            if step.name in needed and step.name not in chain.solved and keys[step.name] not in self._memory:
+                nodes.append(step.node)
+                needed.update(step.inputs.values())
+        return nodes
+
+
+def _pixels(place: Region | None) -> int:
+    return 0 if place is None else place.width * place.height
