@@ -137,9 +137,14 @@ CONVERT = (
     Step("plate_white", "plate_white", {"samples": "measure_color"}),
     Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),
     Step(
-        "composite",
-        "composite",
+        "relight",
+        "relight",
         {"layer": "grade_face", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
+    ),
+    Step(
+        "composite",
+        "composite",
+        {"layer": "relight", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
     ),
 )
 """The chain that ``mien convert`` builds."""

@@ -1,7 +1,7 @@
 """Every node, in the order artists meet them."""
 
 from mien.nodes.convert import convert_face
-from mien.nodes.finish import composite
+from mien.nodes.finish import composite, relight
 from mien.nodes.match import grade_face, match_color, measure_color, plate_white
 from mien.nodes.matte import face_matte, matte_edge
 from mien.nodes.track import smooth_track, track_faces
@@ -17,5 +17,6 @@ NODES: tuple[Node, ...] = (
     match_color,
     plate_white,
     grade_face,
+    relight,
     composite,
 )

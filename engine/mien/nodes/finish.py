@@ -1,21 +1,65 @@
 """Finishing nodes."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 
 from mien import mesh
 from mien.declare import Slider
-from mien.ops import blend, region
+from mien.ops import blend, light, mixed, region, seam
+from mien.ops.lattice import Lattice, lattice
 from mien.ops.mesh_warp import opening
-from mien.types import Face, Layer, Matte, Plate, White
+from mien.ops.wrap import light_wrap
+from mien.types import Face, Image, Layer, Matte, Plate, White
 
 OWN = {
     "mesh": (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.LIPS_OUTER),
     "ibug68": (list(range(36, 42)), list(range(42, 48)), list(range(48, 60))),
 }
 """Outlines of eyes and mouth, whose glints belong to the person and not to the light on the skin."""
+SEAM = 0.025
+"""Face widths between places where the light at the rim is measured."""
+LUMINANCE = (0.2722, 0.6741, 0.0537)
+
+
+def relight(
+    layer: Layer,
+    plate: Plate,
+    face: Face,
+    white: White,
+    *,
+    strength: Annotated[float, Slider(0, 1, min=0, max=2)] = 0.6,
+    size: Annotated[float, Slider(0.05, 0.5, unit="face", min=0.02, max=2, inward=True)] = 0.15,
+    tint: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.5,
+    protect: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.5,
+) -> Layer:
+    """Carry the plate's broad light and shadow over the face.
+
+    Args:
+        layer: Face and its matte.
+        plate: Picture whose light the face should stand in.
+        face: Where the face is.
+        white: Light above which the plate shows highlights.
+        strength: How much of the plate's light; 0 leaves the face's own.
+        size: Size of the smallest lights and shadows that are carried over; smaller ones are features of the face.
+        tint: How much of the light's color comes with its brightness.
+        protect: How far eyes and mouth are spared.
+    """
+    if strength == 0:
+        return layer
+    rows, columns = region.occupied(layer.matte)
+    if rows.start == rows.stop:
+        return layer
+    placed = cut(layer, rows, columns)
+    back = under(placed, plate)
+    spared = eyes_and_mouth(placed, face)
+    over = around(placed, face, size / 2)
+    sums = light.measure(placed.image, back, placed.matte * (1 - spared), white, over)
+    field = light.broad(sums, white, 1.5)
+    level = (field * field.new_tensor(LUMINANCE)[:, None, None]).sum(-3, keepdim=True)
+    lit = light.shade(placed.image, torch.lerp(level, field, tint), over, strength * (1 - protect * spared))
+    return pasted(layer, lit, rows, columns)
 
 
 def composite(
@@ -24,8 +68,12 @@ def composite(
     face: Face,
     white: White,
     *,
-    opacity: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+    method: Literal["over", "gradient", "mixed", "multiband"] = "over",
+    reach: Annotated[float, Slider(0.05, 0.5, unit="face", min=0.02, max=2, inward=True)] = 0.2,
     highlights: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+    wrap: Annotated[float, Slider(0, 0.1, unit="face", min=0, max=0.5)] = 0.0,
+    wrap_amount: Annotated[float, Slider(0, 1, min=0, max=4)] = 0.5,
+    opacity: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
 ) -> Layer:
     """Finish the face as it is laid on the plate: what lies outside its matte stays bit for bit.
 
@@ -34,20 +82,75 @@ def composite(
         plate: Picture it is laid on.
         face: Where the face is.
         white: Light above which the plate shows highlights.
-        opacity: 0 shows the plate's face, 1 the new one.
+        method: over lays the face on as it is; gradient brings all of it to the plate's light along its rim, so
+            that no seam shows; mixed also keeps the plate's texture where that is stronger, as of spectacles; multiband
+            brings only its rim to the plate, broad light over a broad band, fine light over a narrow one.
+        reach: Width of the broadest band of multiband.
         highlights: How much of the plate's highlights, and of its values below black, the face takes over in
             place of its own, eyes and mouth left out; 0 leaves the face as it is.
+        wrap: How far light from behind spills over the edge of the face; 0 spills none.
+        wrap_amount: How much light spills.
+        opacity: 0 shows the plate's face, 1 the new one.
     """
     faded = layer if opacity == 1 else layer.shaped("fade", layer.matte * opacity)
+    spills = wrap > 0 and wrap_amount > 0
+    if method == "over" and highlights == 0 and not spills:
+        return faded
+    rows, columns = region.occupied(layer.matte, margin=int(2 * wrap * layer.face_width) + 2)
+    if rows.start == rows.stop:
+        return faded
+    placed = cut(layer, rows, columns)
+    back = under(placed, plate)
+    image = placed.image
+    if method != "over":
+        over = around(placed, face, SEAM)
+        sums = light.measure(image, back, placed.matte, white, over)
+        field = seam.multiband(sums, white, reach / SEAM) if method == "multiband" else seam.gradient(sums, white)
+        image = light.shade(image, field, over)
+    if method == "mixed":
+        image = mixed.keep(image, back, placed.matte, white, around(placed, face, SEAM / 2))
+    if highlights:
+        carried = blend.carry_highlights(image, back, white, highlights)
+        glints = eyes_and_mouth(placed, face)
+        image = torch.where(glints > 0, torch.lerp(carried, image, glints), carried)
+    if spills:
+        over = around(placed, face, wrap / 2)
+        image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)
+    return pasted(faded, image, rows, columns)
+
+
+def cut(layer: Layer, rows: slice, columns: slice) -> Layer:
+    """The part of a layer in some rows and columns, without its other mattes."""
+    image, matte = layer.image[..., rows, columns], layer.matte[..., rows, columns]
+    return Layer(image, matte, (layer.corner[0] + columns.start, layer.corner[1] + rows.start), layer.face_width)
+
+
+def pasted(layer: Layer, image: Image, rows: slice, columns: slice) -> Layer:
+    """The layer with another picture in some rows and columns."""
+    whole = layer.image.clone()
+    whole[..., rows, columns] = image
+    return replace(layer, image=whole)
+
+
+def under(layer: Layer, plate: Plate) -> Image:
+    """What the plate shows under a layer; where it does not reach, the layer itself."""
     (rows, columns), (there_rows, there_columns) = region.shared(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
     )
-    own = layer.image[..., rows, columns]
-    carried = blend.carry_highlights(own, plate.image[..., there_rows, there_columns], white, highlights)
-    glints = eyes_and_mouth(layer, face)[..., rows, columns]
-    lit = layer.image.clone()
-    lit[..., rows, columns] = torch.where(glints > 0, torch.lerp(carried, own, glints), carried)
-    return replace(faded, image=lit)
+    there = plate.image[..., there_rows, there_columns]
+    if there.shape[-2:] == layer.image.shape[-2:]:
+        return there
+    back = layer.image.clone()
+    back[..., rows, columns] = there
+    return back
+
+
+def around(layer: Layer, face: Face, step: float) -> Lattice:
+    """A lattice over a layer that holds on to the face, its knots ``step`` face widths apart."""
+    anchor = face.points[1 if face.scheme == "mesh" else 30, :2].tolist()
+    through = (anchor[0] - layer.corner[0], anchor[1] - layer.corner[1])
+    size = (layer.matte.shape[-2], layer.matte.shape[-1])
+    return lattice(size, step * layer.face_width, layer.image, through)
 
 
 def eyes_and_mouth(layer: Layer, face: Face) -> Matte:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 Slices = tuple[slice, slice]
 Placed = tuple[tuple[int, int], Sequence[int]]
 
@@ -13,6 +15,19 @@ def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
     rows = _overlap(y, height, other_y, other_height)
     columns = _overlap(x, width, other_x, other_width)
     return (rows[0], columns[0]), (rows[1], columns[1])
+
+
+def occupied(matte: Tensor, margin: int = 0) -> Slices:
+    """Rows and columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
+    there = (matte > 0).reshape(-1, *matte.shape[-2:]).any(0)
+    return _extent(there.any(1), margin), _extent(there.any(0), margin)
+
+
+def _extent(line: Tensor, margin: int) -> slice:
+    found = line.nonzero()
+    if not len(found):
+        return slice(0, 0)
+    return slice(max(0, int(found[0]) - margin), min(len(line), int(found[-1]) + 1 + margin))
 
 
 def _overlap(start: int, length: int, other: int, other_length: int) -> tuple[slice, slice]:

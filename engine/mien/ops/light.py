@@ -1,0 +1,91 @@
+"""The light on one picture as a slow field over another, and putting it there.
+
+Light multiplies what it falls on. Fields of light hold the logarithm of the ratio of two pictures' averages; near
+black, where a ratio says nothing, it runs gradually to 0 (an inverse hyperbolic sine stands for the logarithm).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mien.ops import lattice as knots
+from mien.ops.lattice import Lattice
+from mien.types import Image, Matte
+
+TOE = 0.01
+"""Light, as a share of the white above which highlights begin, below which ratios fade."""
+ODD = 0.35
+"""Departure from its surroundings, as a logarithm, at which a knot's light counts for little: a beard, the rim of
+spectacles, what lies behind the face."""
+MOST = math.log(8)
+"""Largest light that is ever put on or taken away."""
+NOTHING = 1e-30
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What lies around each knot, summed under the same weights.
+
+    Attributes:
+        front, back: (..., 3, n, m) light of each picture.
+        weight: (..., 1, n, m) how much counted.
+        cover: (..., 1, n, m) share of the pixels there that the matte covers.
+    """
+
+    front: Tensor
+    back: Tensor
+    weight: Tensor
+    cover: Tensor
+
+
+def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice) -> Sums:
+    """Sum two pictures under a matte at the knots of ``over``.
+
+    Where either is infinite, undefined or near ``white``, neither counts: highlights lie on the skin, they are not the
+    light that falls on it everywhere.
+    """
+    # Fading out over an octave keeps grain from switching pixels on and off.
+    dim = (2 - torch.maximum(front, back).amax(-3, keepdim=True) * (2 / max(white, NOTHING))).clamp(0, 1)
+    matte = torch.where(matte > 0, matte, 0.0)
+    sound = torch.isfinite((front + back).sum(-3, keepdim=True))
+    weight = torch.where(sound, matte * dim, 0.0)
+    area = over.rows.sum(-1)[:, None] * over.columns.sum(-1)
+    return Sums(
+        knots.gather(torch.where(sound, front, 0.0) * weight, over),
+        knots.gather(torch.where(sound, back, 0.0) * weight, over),
+        knots.gather(weight, over),
+        knots.gather(matte, over) / area.clamp(min=NOTHING),
+    )
+
+
+def ratio(sums: Sums, white: float, radius: float = 0.0, trust: Tensor | float = 1.0) -> Tensor:
+    """(..., 3, n, m) light of the back over that of the front, averaged over a radius in knots; 0 where none is known.
+
+    ``trust`` (..., 1, n, m) says how much each knot counts.
+    """
+    toe = TOE * max(white, NOTHING)
+    front, back, weight = (knots.blur(part * trust, radius) for part in (sums.front, sums.back, sums.weight))
+    over = 1 / (weight.clamp(min=NOTHING) * toe)
+    return torch.where(weight > NOTHING, torch.asinh(back * over) - torch.asinh(front * over), 0.0)
+
+
+def trusted(light: Tensor, expected: Tensor, odd: float = ODD) -> Tensor:
+    """(..., 1, n, m) how far knots are believed whose light is not what was expected (Welsch's weights)."""
+    return torch.exp(-0.5 * ((light - expected) / odd).square().mean(-3, keepdim=True))
+
+
+def broad(sums: Sums, white: float, radius: float) -> Tensor:
+    """The light of the back over the front, averaged over a radius in knots, leaving out what stands out."""
+    light = ratio(sums, white, radius)
+    return ratio(sums, white, radius, trusted(ratio(sums, white), light))
+
+
+def shade(image: Image, light: Tensor, over: Lattice, amount: Tensor | None = None) -> Image:
+    """Put a (..., 3, n, m) field of light on a picture: light of 0 leaves it bit for bit, and black stays black.
+
+    ``amount`` (..., 1, H, W) says how much of it, pixel by pixel; none is all of it.
+    """
+    bounded = knots.spread(MOST * torch.tanh(light / MOST), over)
+    return image * torch.exp(bounded if amount is None else bounded * amount)

@@ -1,0 +1,176 @@
+"""Smooth fields that take given values in some places and obey Poisson's equation everywhere else.
+
+Solved by full multigrid (Brandt 1977; Briggs, Henson and McCormick 2000): first on the coarsest grid, each
+answer the start for the next finer one, with V-cycles on the way. Smoothing is by Jacobi sweeps whose weights
+are the roots of a Chebyshev polynomial: as good as twice as many plain ones, and all pixels at once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mien.types import Image, Matte
+
+SWEEPS = (0.5622, 1.3909)
+"""Weights of the sweeps before and after each coarser grid: the reciprocal roots of the second Chebyshev polynomial
+over 0.5 to 2, where the eigenvalues lie that a coarser grid cannot show."""
+HOLD = 0.5
+"""How hard given pixels away from free ones draw on coarser grids."""
+COARSEST = 4
+"""Pixels along the short side of a grid that is not made coarser."""
+PATIENCE = 12
+"""V-cycles on the finest grid; each leaves a quarter or less of what was wrong, down to what float32 can tell."""
+SETTLING = 8
+"""Rounds of sweeps on the coarsest grid."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """One grid: 1 where the field is sought, how hard it is drawn to its drive, and for each sweep what it keeps of
+    the field and what it takes of the neighbors."""
+
+    free: Tensor
+    pull: Tensor
+    keeps: tuple[Tensor, ...]
+    takes: tuple[Tensor, ...]
+
+
+def solve(values: Tensor, free: Matte, source: Tensor | None = None, pull: Tensor | None = None,
+          tolerance: float = 9e-5) -> Tensor:  # fmt: skip
+    """The field that equals ``values`` where ``free`` is 0 and whose Laplacian is ``source`` where it is 1.
+
+    The Laplacian is the sum of the four neighbors less four times the pixel; past the edge of the picture the
+    field goes on as it ends there. A picture in which nothing is given comes back as it is.
+
+    Args:
+        values: (..., C, H, W), finite.
+        free: (..., 1, H, W), 0 or 1.
+        source: (..., C, H, W); none is 0 everywhere.
+        pull: (..., 1, H, W), not below 0: how hard free pixels are drawn to ``values``; each neighbor draws with 1.
+        tolerance: Largest error of the equation that is left anywhere, where the largest of values and source is 1.
+    """
+    if values.shape[-2:] != free.shape[-2:]:
+        raise ValueError(f"values and free must cover the same region, not {values.shape} and {free.shape}")
+    pull = torch.zeros_like(free) if pull is None else pull * free
+    given = ((1 - free) + pull).flatten(-3).amax(-1) > 0
+    drive = pull * values
+    if source is not None:
+        drive = drive - source * free
+    field = values * (1 - free)
+    # On coarser grids the outline between given and free is no longer to be seen. There each given pixel draws with as
+    # much as it has free neighbors, so that an outline is felt alike wherever it runs, and a lone pixel too.
+    hold = _around(free).clamp_(min=HOLD).mul_(1 - free)
+    grids = _grids(free, pull, pull + hold)
+    field = _cycle(grids, 0, field + free * _first(grids, drive + hold * field), drive)
+    allowed = tolerance * max(float(values.abs().amax()), float(drive.abs().amax()))
+    for _ in range(PATIENCE):
+        if float(_wrong(grids[0], field, drive).abs_().amax()) <= allowed:
+            break
+        field = _cycle(grids, 0, field, drive)
+    return torch.where(given[..., None, None, None], field, values)
+
+
+def residual(field: Tensor, free: Matte, source: Tensor | None = None) -> Tensor:
+    """How far the Laplacian of a (..., C, H, W) field is from ``source`` where ``free`` is 1; 0 elsewhere."""
+    wrong = _around(field) - 4 * field
+    return free * (wrong if source is None else wrong - source)
+
+
+def clone(front: Image, back: Image, inside: Matte, source: Tensor | None = None) -> Image:
+    """``back`` with the detail of ``front`` where ``inside`` is 1 (Pérez, Gangnet and Blake 2003).
+
+    The Laplacian there is that of ``front``, plus ``source``; all around, the result meets ``back``. Elsewhere it is
+    ``back`` bit for bit. Pictures must be finite; nothing is clipped.
+    """
+    field = solve(back - front, inside, source)
+    return torch.where(inside > 0, front + field, back)
+
+
+def _grids(free: Tensor, pull: Tensor, coarser: Tensor) -> list[_Grid]:
+    grids = [_grid(free, pull)]
+    pull = coarser
+    while min(pull.shape[-2:]) > COARSEST:
+        pull = _halved(pull)
+        grids.append(_grid(torch.ones_like(pull), pull))
+    return grids
+
+
+def _grid(free: Tensor, pull: Tensor) -> _Grid:
+    share = free / (4 + pull)
+    return _Grid(free, pull, tuple(1 - w * free for w in SWEEPS), tuple(w * share for w in SWEEPS))
+
+
+def _first(grids: list[_Grid], drive: Tensor) -> Tensor:
+    """A first field for the finest grid, from all coarser ones, the coarsest first."""
+    drives = [drive]
+    for _ in grids[1:]:
+        drives.append(_halved(drives[-1]))
+    field = torch.zeros_like(drives[-1])
+    for depth in range(len(grids) - 1, 0, -1):
+        field = _spread(_cycle(grids, depth, field, drives[depth]), drives[depth - 1])
+    return field
+
+
+def _cycle(grids: list[_Grid], depth: int, field: Tensor, drive: Tensor) -> Tensor:
+    """One V-cycle from the grid at ``depth`` down and back."""
+    grid = grids[depth]
+    if depth == len(grids) - 1:
+        for _ in range(SETTLING):
+            field = _sweeps(grid, field, drive)
+        return field
+    field = _sweeps(grid, field, drive)
+    below = _halved(_wrong(grid, field, drive))
+    change = _spread(_cycle(grids, depth + 1, torch.zeros_like(below), below), field)
+    return _sweeps(grid, change.mul_(grid.free).add_(field), drive)
+
+
+def _wrong(grid: _Grid, field: Tensor, drive: Tensor) -> Tensor:
+    return _around(field).add_(drive).sub_(field * (4 + grid.pull)).mul_(grid.free)
+
+
+def _sweeps(grid: _Grid, field: Tensor, drive: Tensor) -> Tensor:
+    for keep, take in zip(grid.keeps, grid.takes):
+        field = _around(field).add_(drive).mul_(take).addcmul_(field, keep)
+    return field
+
+
+def _around(field: Tensor) -> Tensor:
+    """Sum of the four neighbors; past the edge, the edge."""
+    total = torch.cat([field[..., 1:, :], field[..., -1:, :]], -2)
+    total[..., 1:, :] += field[..., :-1, :]
+    total[..., :1, :] += field[..., :1, :]
+    total[..., 1:] += field[..., :-1]
+    total[..., :-1] += field[..., 1:]
+    total[..., 0] += field[..., 0]
+    total[..., -1] += field[..., -1]
+    return total
+
+
+def _halved(field: Tensor) -> Tensor:
+    """Every second pixel and half of those beside it, in rows and columns: a sum, as areas of four pixels ask."""
+    rows = field[..., ::2, :].clone()
+    between = field[..., 1::2, :]
+    rows[..., : between.shape[-2], :].add_(between, alpha=0.5)
+    rows[..., 1:, :].add_(between[..., : rows.shape[-2] - 1, :], alpha=0.5)
+    every = rows[..., ::2].clone()
+    between = rows[..., 1::2]
+    every[..., : between.shape[-1]].add_(between, alpha=0.5)
+    every[..., 1:].add_(between[..., : every.shape[-1] - 1], alpha=0.5)
+    return every
+
+
+def _spread(field: Tensor, like: Tensor) -> Tensor:
+    """The field on a grid of twice as many pixels, that of ``like``, straight between its own."""
+    height, width = like.shape[-2:]
+    wide = field.new_empty((*field.shape[:-1], width))
+    wide[..., ::2] = field
+    wide[..., 1:-1:2] = torch.lerp(field[..., :-1], field[..., 1:], 0.5)[..., : (width - 1) // 2]
+    if width % 2 == 0:
+        wide[..., -1] = field[..., -1]
+    tall = field.new_empty((*field.shape[:-2], height, width))
+    tall[..., ::2, :] = wide
+    tall[..., 1:-1:2, :] = torch.lerp(wide[..., :-1, :], wide[..., 1:, :], 0.5)[..., : (height - 1) // 2, :]
+    if height % 2 == 0:
+        tall[..., -1, :] = wide[..., -1, :]
+    return tall
