@@ -10,8 +10,8 @@ from mien.types import MienError
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
-AHEAD = 2
-"""Frames that may wait between two stages."""
+AHEAD = 1
+"""Frames that may wait between two stages: more would even out nothing that lasts, and cost memory."""
 POLL = 0.1
 """Seconds after which a waiting stage looks whether the others are still there."""
 
