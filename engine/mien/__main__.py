@@ -1,4 +1,4 @@
-"""The command line: ``mien demo``, ``track``, ``convert``, ``render``, ``inspect``, ``describe``.
+"""The command line: ``mien demo``, ``track``, ``convert``, ``render``, ``inspect``, ``describe``, ``serve``.
 
 Exit codes: 0 all done; 1 something failed, with a list of what; 2 bad arguments.
 """
@@ -13,7 +13,7 @@ import typer
 
 from mien.declare import DeclarationError
 from mien.recipe import CODECS, RecipeError
-from mien.trainline import faceset
+from mien.trainline import faceset, train
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(faceset)
+app.add_typer(train, name="train")
 
 
 class Detector(StrEnum):
@@ -34,6 +35,12 @@ class Detector(StrEnum):
     builtin = "builtin"
     face_alignment = "face-alignment"
     onnx = "onnx"
+
+
+class Target(StrEnum):
+    """What can be installed."""
+
+    engine = "engine"
 
 
 class Device(StrEnum):
@@ -64,7 +71,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Make a shot of one public-domain portrait, put another on it, and say where to look."""
-    from mien.commands import demonstrate
+    from mien.commands.demonstrate import demonstrate
     from mien.progress import teller
 
     with teller(json) as tell:
@@ -213,6 +220,24 @@ def describe(
     from mien.inspection import describe_nodes
 
     describe_nodes(node, as_json=json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def serve(words: typer.Context) -> None:
+    """Answer a host: requests and answers as JSON lines on the standard streams (see --help)."""
+    from mien.serve.engine import main as serve_host
+
+    serve_host(words.args)
+
+
+@app.command()
+def install(
+    target: Annotated[Target, typer.Argument(help="What hosts are to find: the engine.")],
+) -> None:
+    """Write down for hosts which Python runs the engine: this one."""
+    from mien.client import remember_python
+
+    print(f"Hosts will find {sys.executable}: wrote {remember_python(sys.executable)}.")
 
 
 def _range(text: str | None) -> tuple[int, int] | None:

@@ -61,7 +61,38 @@ class Outcome:
     event: Literal["outcome"] = "outcome"
 
 
-Event = Advance | Failure | Note | Outcome
+@dataclass(frozen=True)
+class Learned:
+    """How a training goes.
+
+    Attributes:
+        step: Steps that are done.
+        losses: Means of the losses since the last of these, by name.
+        held_out: Signal over error on pictures that were not learned from, in dB; None where it was not measured.
+        rate: Pictures a second.
+        left: Seconds that the rest will take.
+        improving: Whether it still gets better, in words.
+    """
+
+    step: int
+    losses: dict[str, float]
+    held_out: float | None
+    rate: float
+    left: float
+    improving: str
+    event: Literal["losses"] = "losses"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture of how far a training is, written to ``path``."""
+
+    path: str
+    step: int
+    event: Literal["preview"] = "preview"
+
+
+Event = Advance | Failure | Note | Outcome | Learned | Preview
 Tell = Callable[[Event], None]
 
 
@@ -131,6 +162,12 @@ def _words(event: Event) -> str:
         return f"{event.stage} failed in frame {event.frame}: {event.message}"
     if isinstance(event, Note):
         return f"Warning: {event.message}" if event.level == "warning" else event.message
+    if isinstance(event, Preview):
+        return f"step {event.step}: {event.path}"
+    if isinstance(event, Learned):
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in event.losses.items())
+        held = "" if event.held_out is None else f"; held out {event.held_out:.2f} dB, {event.improving}"
+        return f"step {event.step}: {terms}; {event.rate:.1f} pictures/s, {_span(event.left)} left{held}"
     if isinstance(event, Outcome):
         lines = [f"{event.done} frames done" + (f", {event.skipped} were up to date" if event.skipped else "") + "."]
         if event.failed:
@@ -139,6 +176,13 @@ def _words(event: Event) -> str:
         lines += [f"  {path}" for path in event.written]
         return "\n".join(lines)
     return str(event)
+
+
+def _span(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _reasons(failed: dict[int, str]) -> list[str]:

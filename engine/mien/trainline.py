@@ -73,6 +73,94 @@ def faceset(
         _finish(make_faceset(arguments, tell), tell)
 
 
+train = typer.Typer(help="Train identities; Ctrl-C saves, the same command goes on.", no_args_is_help=True)
+
+Output = Annotated[Path, typer.Option("-o", help="Identity to write, NAME.safetensors.")]
+Likeness = Annotated[str, typer.Option(help="Whose face is put on.")]
+Release = Annotated[str, typer.Option(help="Contract or release that permits it.")]
+ReleaseUntil = Annotated[str, typer.Option(help="Last day of the release, YYYY-MM-DD.")]
+Own = Annotated[bool, typer.Option("--self", help="The face is your own.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps in all.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after so long.")]
+Save = Annotated[float, typer.Option(help="Minutes between saves.")]
+PreviewEvery = Annotated[int, typer.Option(min=1, help="Steps between previews.")]
+Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16, inside the network.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")]
+
+
+@train.command()
+def swap(
+    a: Annotated[Path, typer.Argument(help="Face set of the person on the plate.")],
+    b: Annotated[Path, typer.Argument(help="Face set of the person whose face is put on.")],
+    output: Output,
+    likeness: Likeness = "",
+    release: Release = "",
+    release_until: ReleaseUntil = "",
+    own: Own = False,
+    preset: Annotated[str, typer.Option(help="classic (64 pixels), df or liae.")] = "df",
+    size: Annotated[int | None, typer.Option(help="Side of the crops: 64 to 512 and more.")] = None,
+    encoder: Annotated[int | None, typer.Option(help="Width of the encoder.")] = None,
+    decoder: Annotated[int | None, typer.Option(help="Width of the decoders.")] = None,
+    matte: Annotated[int | None, typer.Option(help="Width of the mattes' decoders.")] = None,
+    code: Annotated[int | None, typer.Option(help="Numbers a face is squeezed through.")] = None,
+    coverage: Annotated[float, typer.Option(help="Side of the crops over the height of the face.")] = 1.15,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures of each person in a step.")] = None,
+    memory: Annotated[float | None, typer.Option(help="Gigabytes that may be used; else what there is.")] = None,
+    frugal: Annotated[bool, typer.Option("--frugal", help="Half the memory, a third slower.")] = False,
+    steps: Steps = 100_000,
+    minutes: Minutes = None,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 2e-4,
+    color: Annotated[float, typer.Option(help="Weight of colors.")] = 1.0,
+    structure: Annotated[float, typer.Option(help="Weight of structure.")] = 1.0,
+    features: Annotated[float, typer.Option(help="Extra weight of eyes and mouth.")] = 1.0,
+    matte_weight: Annotated[float, typer.Option(help="Weight of the matte.")] = 0.3,
+    sharpen: Annotated[float, typer.Option(help="Weight of a critic that asks for detail; 0.1 is enough.")] = 0.0,
+    bend: Annotated[float, typer.Option(help="Random bending; 0 for the last touches.")] = 0.03,
+    flip: Annotated[float, typer.Option(help="How often pictures are mirrored.")] = 0.0,
+    tone: Annotated[float, typer.Option(help="How far brightness, contrast and saturation vary.")] = 0.1,
+    recolor: Annotated[float, typer.Option(help="How often b takes on colors of a.")] = 0.5,
+    save: Save = 10.0,
+    preview: PreviewEvery = 250,
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    ocio: Annotated[str | None, typer.Option(help="OpenColorIO config.")] = None,
+    device: DeviceName = "auto",
+    json: Json = False,
+) -> None:
+    """Learn to draw B with the expressions of A, from two face sets."""
+    from mien.commands.train import Released, SwapArguments, swap_shape, train_swap
+    from mien.progress import teller
+    from mien.train.augment import Augment
+    from mien.train.control import Control
+    from mien.train.loop import Pace
+    from mien.train.swap import SwapWeights
+
+    control = Control()
+    widths = {"size": size, "encoder": encoder, "decoder": decoder, "matte": matte, "code": code}
+    arguments = SwapArguments(
+        a=a,
+        b=b,
+        output=output,
+        released=Released(likeness, release, release_until, own),
+        shape=swap_shape(preset, {name: value for name, value in widths.items() if value is not None}),
+        coverage=coverage,
+        batch=batch,
+        memory=memory,
+        augment=Augment(bend=bend, flip=flip, tone=tone, recolor=recolor),
+        weights=SwapWeights(color, structure, features, matte_weight, sharpen),
+        pace=Pace(steps, minutes, rate, save=save, preview=preview, seed=seed, precision=precision),
+        frugal=frugal,
+        ocio=ocio,
+        device=device,
+    )
+    with teller(json) as tell:
+        _finish(train_swap(arguments, tell, control), tell)
+    if control.stopped:
+        raise typer.Exit(130)
+
+
 def _range(option: str, text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None

@@ -3,57 +3,22 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from facesets.sets import COLORS, SIZE, a_face, made, plate, turned
 from mien import mesh
-from mien.color import load as load_colors
 from mien.commands.faceset import FacesetArguments, make_faceset
 from mien.facesets.extract import CropShape, opening, take
 from mien.facesets.report import advise, uncovered
 from mien.facesets.selection import Selection, select
-from mien.files.faceset import FaceSet, read_face, read_faceset, write_face, write_faceset
+from mien.files.faceset import read_face, read_faceset, write_face
 from mien.models.aligned import FACE, aligned_matrix, in_crop
 from mien.ops.warp import transform
 from mien.recipe import RecipeError
-from mien.types import Face, MienError
-
-COLORS = load_colors(None)
-SIZE = 48
-
-
-def turned(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, scale: float = 60.0, at=(150.0, 130.0)):
-    rotation = mesh.rotation_of(*(torch.tensor(angle) for angle in (yaw, pitch, roll)))
-    return scale * mesh.CANONICAL @ rotation.T + torch.tensor([*at, 0.0])
-
-
-def a_face(points, aspect=1.0):
-    return Face(points, torch.ones(468), 1.0, 100.0, "mesh", aspect)
-
-
-def plate(seed=0, light=0.3):
-    noise = torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(seed))
-    return light * torch.nn.functional.interpolate(noise[None], (260, 300), mode="bilinear")[0]
-
-
-def made(folder: Path, poses, seed=0, light=0.3) -> FaceSet:
-    taken = []
-    for row, pose in enumerate(poses):
-        one = take(
-            plate(seed + row, light), a_face(turned(*pose)), CropShape(SIZE, 1.5), COLORS, f"faces/{row}.exr", 0, row
-        )
-        write_face(folder / one.entry.file, one.crop, one.matte, None, {})
-        taken.append(one)
-    found = FaceSet(
-        folder, SIZE, 1.5, COLORS.working, ("made",), tuple(one.entry for one in taken),
-        torch.stack([one.points for one in taken]), torch.stack([one.weight for one in taken]),
-        torch.stack([one.look for one in taken]),
-    )  # fmt: skip
-    write_faceset(found)
-    return read_faceset(folder)
+from mien.types import MienError
 
 
 def test_the_square_is_level_centered_and_as_large_as_asked():

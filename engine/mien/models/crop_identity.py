@@ -1,0 +1,80 @@
+"""Identities that look at a square around the face and draw another face into it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mien.models.aligned import aligned_matrix, as_mesh
+from mien.ops.warp import footprint, inside, positions, sample, transform, warp
+from mien.types import Face, Image, Layer, Plate
+
+LEAST = 1 / 512
+"""Matte below which nothing is drawn: networks never quite say none."""
+BRIGHTEST = 65504.0
+"""Light that stands for infinity: the largest half."""
+Draw = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From (B, 3, S, S) display-like crops to pictures (B, 3, S', S'), display-like, and mattes (B, 1, S', S')."""
+
+
+class Encoding(Protocol):
+    """How networks see scene-linear light, and back."""
+
+    def encode(self, image: Image, white: float = 1.0) -> Image:
+        """As display-like 0..1."""
+        ...
+
+    def decode(self, encoded: Image, white: float = 1.0) -> Image:
+        """Back to light."""
+        ...
+
+
+@dataclass(frozen=True)
+class CropIdentity:
+    """A network that draws a face into a level square, and what the square is.
+
+    Attributes:
+        draw: The network.
+        size: Side of the square in pixels.
+        coverage: Side of the square over the height of the face.
+        encoding: How the network sees light.
+        digest: Hash of everything that determines the result.
+    """
+
+    draw: Draw
+    size: int
+    coverage: float
+    encoding: Encoding
+    digest: str
+
+    def __call__(self, plate: Plate, face: Face) -> Layer:
+        """Draw the identity as the given face; the matte is the network's own.
+
+        Outside the square the layer shows the plate.
+        """
+        image = plate.image
+        corner = torch.tensor([*plate.corner, 0.0])
+        points = as_mesh(face.points.cpu(), face.scheme) - corner
+        matrix = aligned_matrix(points, self.size, self.coverage, face.aspect)
+        crop = warp(image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST), matrix.to(image.device), (self.size, self.size))
+        picture, shown = self.draw(self.encoding.encode(crop)[None])
+        drawn, matte = self.encoding.decode(picture[0].float()), shown[0].float()
+
+        result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
+        height, width = image.shape[-2:]
+        (left, top), (high, wide) = footprint(matrix, (self.size, self.size))
+        right, bottom = min(width, left + wide), min(height, top + high)
+        left, top = max(0, left), max(0, top)
+        if right > left and bottom > top:
+            # What the network draws may be larger than what it looks at.
+            enlarge = torch.diag(torch.tensor([drawn.shape[-1] / self.size, drawn.shape[-2] / self.size, 1.0]).double())
+            there = positions((bottom - top, right - left), (left, top)).double()
+            place = transform(there, enlarge @ matrix).float().to(image.device)
+            part = slice(top, bottom), slice(left, right)
+            within = inside(place, (drawn.shape[-2], drawn.shape[-1]))
+            result[..., *part] = torch.where(within > 0, sample(drawn, place), image[..., *part])
+            soft = sample(matte, place).clamp(0, 1) * within
+            mask[..., *part] = torch.where(soft > LEAST, soft, 0.0)
+        return Layer(result, mask, plate.corner, face.width, {"identity": mask})

@@ -1,0 +1,215 @@
+"""Learning to draw two people from one another's expressions."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.files.identities import IdentityFile, Likeness, write_identity
+from mien.files.whole import write_whole
+from mien.models.critic import PatchCritic, fooled, told_apart
+from mien.models.swap import Drawn, SwapNetwork, SwapShape
+from mien.train import losses as measure
+from mien.train.augment import Augment, choose, moved, plain_cut, random_of, recolored, toned
+from mien.train.record import Record, page
+from mien.train.sheets import display, write_grid
+from mien.train.stock import Ahead, Stock
+
+SHOWN = 4
+"""Rows of a preview."""
+REACH = 0.05
+"""How far around the matte, as a share of the side, the picture matters as much as inside."""
+BACKGROUND = 0.03
+"""Weight of what lies beyond."""
+
+
+@dataclass(frozen=True)
+class SwapWeights:
+    """How much each loss counts.
+
+    Attributes:
+        color: Absolute difference of colors.
+        structure: Dissimilarity of structure.
+        features: Extra weight of eyes, brows and mouth.
+        matte: Difference of mattes.
+        sharpen: A critic that wants detail to look real.
+    """
+
+    color: float = 1.0
+    structure: float = 1.0
+    features: float = 1.0
+    matte: float = 0.3
+    sharpen: float = 0.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """One step's pictures of both people, a's first: what was drawn, and what should have been."""
+
+    drawn: Drawn
+    goal: Tensor
+    matte: Tensor
+    parts: Tensor
+
+
+@dataclass(frozen=True)
+class SwapSetting:
+    """All that a swap training is told beside its sets.
+
+    Attributes:
+        shape: The network.
+        coverage: Side of what it sees, over the height of a face.
+        batch: Pictures of each person in a step.
+        augment: How pictures are varied.
+        weights: How losses count.
+        frugal: Compute activations twice to save memory.
+    """
+
+    shape: SwapShape
+    coverage: float = 1.15
+    batch: int = 8
+    augment: Augment = field(default_factory=Augment)
+    weights: SwapWeights = field(default_factory=SwapWeights)
+    frugal: bool = False
+
+
+class SwapTask:
+    """Two people, one encoder; see ``loop.Task``."""
+
+    def __init__(
+        self,
+        people: tuple[Stock, Stock],
+        setting: SwapSetting,
+        seed: int,
+        device: torch.device,
+        identity: Path,
+        likeness: Likeness,
+        curves: Path,
+    ) -> None:
+        torch.manual_seed(seed)
+        network = SwapNetwork(setting.shape)
+        network.frugal = setting.frugal
+        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.critic: nn.Module | None = None
+        if setting.weights.sharpen > 0:
+            # Small patches: the critic is to judge pores and lashes, not whose face it is.
+            down = 1 if setting.shape.size < 128 else 2
+            self.critic = PatchCritic(3, 32, down).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device, self.batch = device, 2 * setting.batch
+        self.facts: Mapping[str, Any] = {
+            "kind": "swap",
+            "shape": asdict(setting.shape),
+            "coverage": setting.coverage,
+            "sets": {"a": people[0].digest, "b": people[1].digest},
+            "augment": asdict(setting.augment),
+            "weights": asdict(setting.weights),
+            "batch": setting.batch,
+            "seed": seed,
+        }
+        self._people, self._setting, self._seed = people, setting, seed
+        self._ahead = Ahead(people, device)
+        self._identity, self._likeness, self._curves = identity, likeness, curves
+
+    def make(self, step: int) -> Made:
+        """Take pictures of both people, vary them, and let each be drawn from its bent picture."""
+        taken = self._ahead.take(step, self._rows)
+        how, size = self._setting.augment, self._setting.shape.size
+        # The numbers that chose the rows come from one stream, those that vary the pictures from another.
+        random = random_of(self._seed + 1, step)
+        views = [moved(one, size, stock.margin, how, random) for one, stock in zip(taken, self._people)]
+        (a_bent, a), (b_bent, b) = views
+        a_bent, a_goal = toned((a_bent, a[:, :3]), how, random)
+        b_bent, b_goal = recolored((b_bent, b[:, :3]), b[:, 3:4], a_goal, a[:, 3:4], how, random)
+        b_bent, b_goal = toned((b_bent, b_goal), how, random)
+        network = self.network
+        assert isinstance(network, SwapNetwork)
+        bent = torch.cat([a_bent, b_bent]).contiguous(memory_format=torch.channels_last)
+        features = network.encode(bent)
+        first, second = features.split(len(a))
+        drawn = [network.draw(first, "a"), network.draw(second, "b")]
+        both = torch.cat([a, b])
+        picture = torch.cat([one.picture.float() for one in drawn])
+        matte = torch.cat([one.matte.float() for one in drawn])
+        return Made(Drawn(picture, matte), torch.cat([a_goal, b_goal]), both[:, 3:4], both[:, 4:5])
+
+    def losses(self, made: Made) -> dict[str, Tensor]:
+        """Color, structure, eyes and mouth, matte."""
+        weights = self._setting.weights
+        near = self._near(made.matte)
+        inside = BACKGROUND + (1 - BACKGROUND) * near
+        drawn, goal = made.drawn.picture, made.goal
+        terms = {
+            **({} if self.critic is None else {"sharpen": weights.sharpen * fooled(self.critic(drawn * near))}),
+            "color": weights.color * measure.weighted_l1(drawn, goal, inside),
+            "structure": weights.structure * measure.dissimilarity(drawn, goal, near),
+            "features": weights.features * 0.2 * measure.weighted_l1(drawn, goal, made.parts),
+            "matte": weights.matte * (made.drawn.matte - made.matte).abs().mean(),
+        }
+        return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
+
+    def critic_losses(self, made: Made) -> dict[str, Tensor]:
+        """Telling real faces from drawn ones, inside the face."""
+        assert self.critic is not None
+        near = self._near(made.matte)
+        real, drawn = self.critic(made.goal * near), self.critic(made.drawn.picture.detach() * near)
+        return {"critic": told_apart(real, drawn)}
+
+    def _near(self, matte: Tensor) -> Tensor:
+        """The matte, grown a little."""
+        reach = 2 * round(REACH * matte.shape[-1]) + 1
+        return functional.max_pool2d(matte, reach, 1, reach // 2)
+
+    def held_out(self, network: nn.Module) -> float:
+        """Mean over both people of how well each is drawn from itself, inside the face."""
+        values = []
+        for person, stock in zip(("a", "b"), self._people):
+            for rows in stock.held.split(32):
+                cut = self._cut(stock, rows)
+                drawn = network(cut[:, :3], person).picture.float()
+                values += [
+                    measure.peak_signal(drawn[i : i + 1], cut[i : i + 1, :3], cut[i : i + 1, 3:4])
+                    for i in range(len(rows))
+                ]
+        return sum(values) / len(values)
+
+    def show(self, network: nn.Module, path: Path, title: str) -> None:
+        """A, A drawn as A, A drawn as B; B, B drawn as B, B drawn as A; from held-out pictures."""
+        columns = []
+        for (person, other), stock in zip((("a", "b"), ("b", "a")), self._people):
+            rows = stock.held[torch.linspace(0, len(stock.held) - 1, SHOWN).long()]
+            cut = self._cut(stock, rows)
+            own, swapped = (network(cut[:, :3], one) for one in (person, other))
+            columns += [cut[:, :3], own.picture, swapped.picture]
+        names = ("A", "A → A", "A → B", "B", "B → B", "B → A")
+        write_grid(path, [display(column) for column in columns], names, title)
+
+    def keep(self, network: nn.Module, record: Record, step: int) -> None:
+        """Write the identity: what draws person b; and the page of curves."""
+        tensors = {
+            name: value.detach().cpu().half().contiguous()
+            for name, value in network.state_dict().items()
+            if not name.startswith(("decoders.a.", "codes.a."))
+        }
+        facts = {
+            **{key: self.facts[key] for key in ("shape", "coverage", "sets")},
+            "training": {
+                **{key: self.facts[key] for key in ("augment", "weights", "batch", "seed")},
+                "steps": step,
+                "held_out": record.held[-1][1] if record.held else None,
+                "losses": record.losses[-1][1] if record.losses else {},
+            },
+        }
+        write_identity(self._identity, IdentityFile("swap", self._likeness, facts, tensors))
+        told = {"steps": str(step), "network": f"{self._setting.shape}"}
+        write_whole(self._curves, page(record, self._identity.name, told).encode())
+
+    def _rows(self, step: int) -> list[Tensor]:
+        random = random_of(self._seed, step)
+        return [choose(one.learned, self._setting.batch, random) for one in self._people]
+
+    def _cut(self, stock: Stock, rows: Tensor) -> Tensor:
+        return plain_cut(stock.rows(rows, self.device), self._setting.shape.size, stock.margin)
