@@ -87,6 +87,22 @@ def test_mirrored_face_gives_mirrored_points(network: Landmarks, portrait: torch
     assert (back - points)[:, :2].norm(dim=-1).mean() < 0.06 * eyes
 
 
+def test_a_look_both_ways_knows_no_left_and_right(network: Landmarks, portrait: torch.Tensor) -> None:
+    crop = torch.tensor([[225.0, 125.0, 170.0, 0.2], [240.0, 120.0, 150.0, -0.1]])
+    cut = torch.from_numpy(cut_crops(portrait.numpy(), crop, SIZE)).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        found, mirrored = landmarks.both_ways(network, cut), landmarks.both_ways(network, cut.flip(-1))
+        plain = network(cut)
+    back = mirrored.points[:, mesh.MIRROR] * torch.tensor([-1.0, 1, 1]) + torch.tensor([SIZE, 0.0, 0.0])
+    torch.testing.assert_close(back, found.points, atol=1e-3, rtol=0)
+    for name in ("confidence", "visibility"):
+        torch.testing.assert_close(getattr(mirrored, name)[:, mesh.MIRROR], getattr(found, name))
+    torch.testing.assert_close(mirrored.matte.flip(-1), found.matte)
+    torch.testing.assert_close(mirrored.presence, found.presence)
+    # The mean of two looks lies near either.
+    assert (found.points - plain.points)[..., :2].norm(dim=-1).mean() < 2
+
+
 def test_package_stays_small() -> None:
     assert WEIGHTS.stat().st_size < 10_000_000
 

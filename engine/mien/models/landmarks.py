@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mien import mesh
 from mien.mesh import POINTS
 from mien.types import MienError
 
@@ -143,6 +144,21 @@ class Landmarks(nn.Module):
             presence=answers.presence.sigmoid(),
             matte=answers.matte.sigmoid(),
         )
+
+
+def both_ways(network: Landmarks, crops: Tensor) -> Found:
+    """Find the face in crops (B, 3, SIZE, SIZE) as they are and mirrored, and take the mean: some errors cancel."""
+    seen = network(torch.cat((crops, crops.flip(-1))))
+    plain, other = (Found(*(part[half] for part in seen)) for half in (slice(len(crops)), slice(len(crops), None)))
+    back = torch.tensor([-1.0, 1.0, 1.0], device=crops.device)
+    edge = torch.tensor([float(SIZE), 0.0, 0.0], device=crops.device)
+    return Found(
+        points=(plain.points + other.points[:, mesh.MIRROR] * back + edge) / 2,
+        confidence=(plain.confidence + other.confidence[:, mesh.MIRROR]) / 2,
+        visibility=(plain.visibility + other.visibility[:, mesh.MIRROR]) / 2,
+        presence=(plain.presence + other.presence) / 2,
+        matte=(plain.matte + other.matte.flip(-1)) / 2,
+    )
 
 
 def load(path: Path = WEIGHTS) -> Landmarks:

@@ -31,6 +31,8 @@ ALIVE_ERROR = 0.35
 """Error of flow for each pixel that a point moves otherwise than the head."""
 OTHER_MOTION = 1.0
 """Pixels by which flow at a point must part from the motion of the head before it may be that of something else."""
+LEAST_NOISE = 1.0
+"""Least error of the network, in window pixels: where frames are alike it errs alike, and only looks sure."""
 ROUNDS = 3
 BLOCK = 256
 """Frames that are settled together, so that memory for what was measured does not grow with the shot."""
@@ -215,11 +217,11 @@ def anchor_noise(apart: Wide, sure: Wide) -> Array:
     """Standard deviation (N,) in window pixels of the network's jitter, from its disagreement with flow (E, N, 2)."""
     away = np.where(sure > 0.2, np.abs(apart).max(-1), np.nan)
     if np.isfinite(away).sum() < 8:
-        return np.full(away.shape[1], 1.0, np.float32)
+        return np.full(away.shape[1], LEAST_NOISE, np.float32)
     overall = float(np.nanmedian(away))
     counted = np.isfinite(away).sum(0)
     each = np.array([np.nanmedian(column) if enough else overall for column, enough in zip(away.T, counted > 4)])
-    return np.clip(each / 0.95, 0.3, 2.5).astype(np.float32)
+    return np.clip(each / 0.95, LEAST_NOISE, 2.5).astype(np.float32)
 
 
 def apply(matrix_: sparse.csr_matrix, values: NDArray[np.floating]) -> Wide:

@@ -54,7 +54,7 @@ class BuiltinFinder:
         size = landmarks.SIZE
         cut = torch.from_numpy(cut_crops(picture, crops, size)).to(self.device)
         with torch.inference_mode():
-            found = self.landmarker(cut.permute(0, 3, 1, 2).float() / 255)
+            found = landmarks.both_ways(self.landmarker, cut.permute(0, 3, 1, 2).float() / 255)
         points = to_picture(found.points.float().cpu(), crops.float().cpu(), size)
         return Landmarked(
             points, found.confidence.float().cpu(), found.visibility.float().cpu(), found.presence.float().cpu()
