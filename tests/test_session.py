@@ -319,6 +319,18 @@ def test_nothing_piles_up_over_many_requests(made: Made) -> None:
         assert grown < max(0.02 * memory, 8 << 20)
 
 
+def test_folders_of_engines_that_were_killed_are_removed(tmp_path: Path) -> None:
+    from mien.files.handover import HandOver
+
+    gone, alive, foreign = tmp_path / "mien-4194300-abc", tmp_path / f"mien-{os.getppid()}-abc", tmp_path / "mien-notes"
+    for folder in (gone, alive, foreign):
+        folder.mkdir()
+        (folder / "00000001.exr").write_bytes(b"x")
+    hand = HandOver(tmp_path)
+    assert not gone.exists() and alive.exists() and foreign.exists()
+    hand.close()
+
+
 def test_the_layout_is_what_openexr_reads(tmp_path: Path) -> None:
     from mien.files.handover import HandOver, layout
 
@@ -328,8 +340,7 @@ def test_the_layout_is_what_openexr_reads(tmp_path: Path) -> None:
             names = ("R", "G", "B", "A", "raw.R", "matte.edge")
             values = {name: torch.randn(size[1], size[0], generator=generator) * 10 for name in names}
             shape: Layout = layout(names, size=size, corner=(-4, 9), window=(64, 48), pixels=pixels, aspect=2.0)
-            hand = HandOver(tmp_path / f"{pixels}{size}")
-            hand.folder.mkdir()
+            hand = HandOver(tmp_path)
             path = hand.give(shape, (-4, 9), values)
             file = oiio.ImageInput.open(str(path))
             spec, stored = file.spec(), file.read_image(pixels)
@@ -340,3 +351,4 @@ def test_the_layout_is_what_openexr_reads(tmp_path: Path) -> None:
                 wanted = values[name].half() if pixels == "half" else values[name]
                 assert (stored[..., index] == wanted.numpy()).all()
             hand.close()
+            assert not list(tmp_path.iterdir())

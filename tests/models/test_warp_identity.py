@@ -75,6 +75,18 @@ def test_the_region_does_not_change_the_result() -> None:
     assert part.corner == (60, 40)
 
 
+def test_what_was_drawn_before_does_not_change_the_result() -> None:
+    source = placed(scale=130.0)
+    photograph = grainy()
+    for scale in (110.0, 124.0, 130.0, 180.0):
+        points = placed(scale=scale)
+        plate, face = Plate(grainy(seed=3), (0, 0)), a_face(points, 1.69 * scale)
+        fresh, used = (warp_identity([warp_source(photograph, source)]) for _ in range(2))
+        small = placed(scale=20.0, at=(40.0, 40.0))
+        used(Plate(torch.zeros(3, 80, 80), (0, 0)), a_face(small, 34.0))
+        assert torch.equal(fresh(plate, face).image, used(plate, face).image), scale
+
+
 def test_an_affine_move_is_one_resampling_as_opencv_does_it() -> None:
     picture = smooth_picture()
     there = placed()

@@ -130,11 +130,12 @@ class _Slot:
 class HandOver:
     """A folder of pictures for another process; usable from several threads.
 
-    A file stays as it is until it is released or until ``kept`` newer ones were handed over.
+    A file stays as it is until it is released or until ``kept`` newer ones were handed over. The folder is a new
+    one, inside of the one named or of a memory file system.
     """
 
     def __init__(self, folder: Path | None = None, kept: int = KEPT) -> None:
-        self.folder = _private_folder() if folder is None else folder
+        self.folder = _private_folder(folder)
         self._kept = kept
         self._given: OrderedDict[str, _Slot] = OrderedDict()
         self._free: list[_Slot] = []
@@ -226,11 +227,12 @@ def read_back(path: Path, shape: Layout) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values[:, index].copy()) for index, name in enumerate(shape.channels)}
 
 
-def _private_folder() -> Path:
-    """A new folder that only this user can look into; folders of processes that are gone are removed."""
-    place = Path(tempfile.gettempdir())
-    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
-        place = MEMORY
+def _private_folder(place: Path | None) -> Path:
+    """A new folder that only this user can look into; those of processes that are gone are removed."""
+    if place is None:
+        place = Path(tempfile.gettempdir())
+        if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+            place = MEMORY
     for path in place.glob("mien-*"):
         name = _FOLDER.fullmatch(path.name)
         if name and not alive(int(name["process"])):
@@ -238,4 +240,3 @@ def _private_folder() -> Path:
                 if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
                     shutil.rmtree(path, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"mien-{os.getpid()}-", dir=place))
-

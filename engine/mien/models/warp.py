@@ -7,6 +7,7 @@ was closed, what lies past its edge.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,10 +67,11 @@ class WarpSource:
         return [self.image]
 
     def levels(self, coarsest: float) -> list[Image]:
-        """The photograph ever smaller, as far as a look-up wants it; made once."""
-        while len(self._made) <= coarsest and (smaller := pyramid.shrink(self._made[-1])) is not None:
+        """The photograph ever smaller, as far as a look-up wants it, whatever others wanted; made once."""
+        wanted = math.ceil(coarsest) + 1
+        while len(self._made) < wanted and (smaller := pyramid.shrink(self._made[-1])) is not None:
             self._made.append(smaller)
-        return self._made
+        return self._made[:wanted]
 
     @cached_property
     def bare(self) -> Tensor:
