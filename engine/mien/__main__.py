@@ -240,6 +240,18 @@ def install(
     print(f"Hosts will find {sys.executable}: wrote {remember_python(sys.executable)}.")
 
 
+@app.command()
+def cache(
+    folder: Annotated[Path | None, typer.Option(help="Cache to look at; else $MIEN_CACHE, else the user's own.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what conversions are kept on disk, or remove them."""
+    from mien.commands.cache import show_cache
+
+    show_cache(folder, clear, json)
+
+
 def _range(text: str | None) -> tuple[int, int] | None:
     from mien.files.sequence import parse_frames
     from mien.types import MienError

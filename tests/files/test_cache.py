@@ -1,7 +1,10 @@
 """The cache on disk: what went in comes out bit for bit, damage counts as absence, the limit holds."""
 
+import json
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +130,17 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
         found = cache.recall(path.stem, CPU)
         assert found is not None and same(found, layer(number))
     assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_the_command_shows_and_clears(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    cache.keep("12" * 16, layer())
+
+    def asked(*words: str) -> str:
+        environment = {**os.environ, "MIEN_CACHE": str(tmp_path)}
+        command = [sys.executable, "-m", "mien", "cache", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert "1 conversions" in asked() and str(tmp_path) in asked()
+    told = json.loads(asked("--clear", "--json"))
+    assert told["entries"] == 0 and told["freed"] > 0 and cache.entries() == []
