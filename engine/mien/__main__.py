@@ -242,7 +242,7 @@ def install(
 
 @app.command()
 def cache(
-    folder: Annotated[Path | None, typer.Option(help="Cache to look at; else $MIEN_CACHE, else the user's own.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Cache to look at; else $MIEN_CACHE, else your own.")] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything in it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
