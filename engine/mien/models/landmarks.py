@@ -156,7 +156,7 @@ def both_ways(network: Landmarks, crops: Tensor) -> Found:
         points=(plain.points + other.points[:, mesh.MIRROR] * back + edge) / 2,
         confidence=(plain.confidence + other.confidence[:, mesh.MIRROR]) / 2,
         visibility=(plain.visibility + other.visibility[:, mesh.MIRROR]) / 2,
-        presence=(plain.presence + other.presence) / 2,
+        presence=((plain.presence.logit(1e-6) + other.presence.logit(1e-6)) / 2).sigmoid(),
         matte=(plain.matte + other.matte.flip(-1)) / 2,
     )
 
