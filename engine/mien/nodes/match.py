@@ -10,9 +10,9 @@ from mien.ops import grade as moves
 from mien.ops import region as regions
 from mien.ops import spaces
 from mien.ops.match import SOLVERS
-from mien.ops.measure import counted, distributions, flat, moments, pool
-from mien.ops.skin import skin
+from mien.ops.measure import counted, flat, moments, pool, ranked, with_palettes
 from mien.ops.samples import smooth as steadied
+from mien.ops.skin import skin
 from mien.types import ColorSample, Face, Grade, Layer, Matte, Plate, Series, White
 
 CELLS = 64
@@ -59,7 +59,7 @@ def measure_color(
         size = (weight.shape[-2], weight.shape[-1])
         weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
     colors = counted(*flat(own, there, weight), trim, outliers)
-    sample = distributions(moments(*colors, space), *colors)
+    sample = with_palettes(ranked(moments(*colors, space), *colors), *colors)
     return replace(sample, weight=sample.weight * cell * cell)
 
 

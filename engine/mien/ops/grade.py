@@ -15,6 +15,8 @@ from mien.types import ColorSample, Grade, Image
 IDENTITY = Grade(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
 LATTICE = (17, 9, 9)
 """Steps of the lattice into which curves are turned where channels must mix."""
+DIGITS = 7
+"""Digits after the point that tables hold."""
 MOST_SATURATION = 4.0
 """Largest change of saturation, either way, that protecting it may ask for."""
 
@@ -23,24 +25,19 @@ def apply(image: Image, grade: Grade) -> Image:
     """The move on (..., 3, H, W) scene-linear pictures; one that does nothing gives the picture itself."""
     if neutral(grade):
         return image
-    if native(grade):
-        return _affine(image.flatten(-2), grade).view(image.shape)
     flat = image.flatten(-2)
+    if native(grade):
+        return _affine(flat, grade).view(image.shape)
     if flat.dim() > 2:
         return torch.stack([apply(one, grade) for one in image])
-    moved = spaces.decode(move(spaces.encode(flat, grade.space), grade), grade.space)
-    return torch.where(flat.isfinite(), moved, flat).view(image.shape)
+    tables = _tables(grade, flat)
+    moved = [_finite(piece, grade, tables) for piece in flat.split(spaces.piece(flat), -1)]
+    return torch.cat(moved, -1).view(image.shape)
 
 
 def move(colors: Tensor, grade: Grade) -> Tensor:
     """The move on (3, n) colors of its own space."""
-    moved = _affine(colors, grade)
-    if grade.curves:
-        moved = moved + lookup.curves(colors, colors.new_tensor(grade.curves), grade.low, grade.high)
-    if grade.cube:
-        table = colors.new_tensor(grade.cube).view(*grade.sizes, 3)
-        moved = moved + lookup.lattice(spaces.opponent(colors, grade.space), table, grade.low, grade.high)
-    return moved
+    return _moved(colors, grade, _tables(grade, colors))
 
 
 def neutral(grade: Grade) -> bool:
@@ -154,8 +151,31 @@ def triples(
 
 
 def rounded(values: Tensor) -> tuple[float, ...]:
-    """Values of a table as six digits hold them, so that files of curves stay small."""
-    return tuple(float(f"{value:.6g}") for value in values.tolist())
+    """Values of a table, of few enough digits that files of curves stay small."""
+    return tuple(torch.round(values, decimals=DIGITS).tolist())
+
+
+def _tables(grade: Grade, like: Tensor) -> Tensor | None:
+    if grade.curves:
+        return like.new_tensor(grade.curves)
+    return like.new_tensor(grade.cube).view(*grade.sizes, 3) if grade.cube else None
+
+
+def _moved(colors: Tensor, grade: Grade, tables: Tensor | None) -> Tensor:
+    moved = _affine(colors, grade)
+    if tables is None:
+        return moved
+    if grade.curves:
+        return moved + lookup.curves(colors, tables, grade.low, grade.high)
+    return moved + lookup.lattice(spaces.opponent(colors, grade.space), tables, grade.low, grade.high)
+
+
+def _finite(colors: Tensor, grade: Grade, tables: Tensor | None) -> Tensor:
+    """The move on scene-linear (3, n) colors; what is inf or NaN stays."""
+    moved = spaces.decode(_moved(spaces.encode(colors, grade.space), grade, tables), grade.space)
+    if grade.space == "linear":
+        return moved
+    return torch.where(colors.isfinite(), moved, colors)
 
 
 def _affine(colors: Tensor, grade: Grade) -> Tensor:
@@ -165,8 +185,8 @@ def _affine(colors: Tensor, grade: Grade) -> Tensor:
     if diagonal:
         gains = rows.diagonal()[:, None]
         return torch.addcmul(offset, colors, gains) if any(grade.offset) else colors * gains
-    moved = torch.matmul(rows, colors)
-    return moved + offset if any(grade.offset) else moved
+    batch = colors.reshape(-1, *colors.shape[-2:])
+    return torch.baddbmm(offset, rows.expand(len(batch), 3, 3), batch).view(colors.shape)
 
 
 def _saturation(color: Tensor, space: str) -> float:

@@ -13,15 +13,22 @@ from torch.nn.functional import grid_sample
 
 def curves(colors: Tensor, values: Tensor, low: Sequence[float], high: Sequence[float]) -> Tensor:
     """Values of (3, K) curves, linear between even steps from ``low`` to ``high``, at (3, n) colors."""
-    place = _placed(colors, low, high)
-    grid = torch.stack([place, torch.zeros_like(place)], -1)[:, None]
-    found = grid_sample(values.to(colors)[:, None, None], grid, "bilinear", "border", align_corners=True)
-    return found[:, 0, 0]
+    last = values.shape[1] - 1
+    table = values.to(colors).flatten()
+    start, scale = _box(colors, low, high)
+    place = ((colors - start) * (scale * last)).clamp(0, last)
+    # Clamped once more as whole numbers: NaN has become one of them.
+    first = place.int().clamp(0, max(last - 1, 0))
+    rows = torch.arange(3, dtype=torch.int32, device=colors.device)[:, None] * (last + 1)
+    index = (first + rows).flatten()
+    near, far = (table.index_select(0, one).view(colors.shape) for one in (index, index + min(last, 1)))
+    return torch.lerp(near, far, place - first)
 
 
 def lattice(colors: Tensor, values: Tensor, low: Sequence[float], high: Sequence[float]) -> Tensor:
     """Values of an (A, B, C, 3) lattice, trilinear between even steps, at (3, n) colors; (3, n)."""
-    place = _placed(colors, low, high)
+    start, scale = _box(colors, low, high)
+    place = (colors - start) * (2 * scale) - 1
     # grid_sample wants the fastest axis first.
     grid = place.flip(0).T[None, None, None]
     table = values.to(colors).movedim(-1, 0)[None]
@@ -37,8 +44,7 @@ def nodes(low: Sequence[float], high: Sequence[float], sizes: Sequence[int], lik
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
 
 
-def _placed(colors: Tensor, low: Sequence[float], high: Sequence[float]) -> Tensor:
-    """Colors with the box carried to -1 .. 1."""
-    start = colors.new_tensor(tuple(low))[:, None]
-    span = colors.new_tensor([max(end - begin, 1e-12) for begin, end in zip(low, high)])[:, None]
-    return (colors - start) * (2 / span) - 1
+def _box(colors: Tensor, low: Sequence[float], high: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """(3, 1) start of the box, and what carries it to 0 .. 1."""
+    scale = [1 / max(end - begin, 1e-12) for begin, end in zip(low, high)]
+    return colors.new_tensor(tuple(low))[:, None], colors.new_tensor(scale)[:, None]

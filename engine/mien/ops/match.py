@@ -18,8 +18,10 @@ from mien.types import ColorSample, Grade
 STRONGEST = 64.0
 """Largest gain, and reciprocal of the smallest, that any match may ask for."""
 FLAT = 0.02
-"""Spread, as a share of the mean, granted to every picture: hue is not
+"""Least spread, as a share of the mean, that any picture has along any axis: hue is not
 turned by what is no more than grain, and flat pictures do not divide by zero."""
+FLAT_LOG = {"log": 0.02, "perceptual": 0.005}
+"""The same where spreads are logarithms; cones tell hues apart by little."""
 CONTRAST = (0.4, 1.6)
 """Least and greatest contrast that ``tone`` gives a face."""
 STEEPEST = 8.0
@@ -66,10 +68,11 @@ def reinhard(sample: ColorSample) -> Grade:
     """Gain and offset per channel that bring mean and spread to the plate's. Reinhard et al. 2001."""
     if sample.weight <= 0:
         return IDENTITY
-    face, plate = _floored(sample, each=True)
-    gains = [_held(math.sqrt(max(float(plate[i, i] / face[i, i]), 0.0))) for i in range(3)]
-    offsets = [there - gain * here for gain, here, there in zip(gains, sample.face_mean, sample.plate_mean)]
-    return diagonal(gains, offsets, sample.space)
+    here, there = _means(sample)
+    face = _spreads(here, sample.face_covariance, sample.space)
+    plate = _spreads(there, sample.plate_covariance, sample.space)
+    gains = (plate / face).clamp(1 / STRONGEST, STRONGEST)
+    return diagonal(gains.tolist(), (there - gains * here).tolist(), sample.space)
 
 
 def lct(sample: ColorSample) -> Grade:
@@ -204,16 +207,21 @@ def _ranks(sample: ColorSample) -> tuple[tuple[tuple[float, ...], ...], ...]:
     return sample.face_quantiles, sample.plate_quantiles
 
 
-def _floored(sample: ColorSample, each: bool = False) -> tuple[Tensor, Tensor]:
-    """Both covariances with the least spread added: of the brightest channel, or of each its own."""
+def _floored(sample: ColorSample) -> tuple[Tensor, Tensor]:
+    """Both covariances, at least as wide along every axis as flatness allows."""
     found = []
     for middle, rows in zip(_means(sample), (sample.face_covariance, sample.plate_covariance)):
-        level = torch.ones(3, dtype=torch.float64)
-        if sample.space == "linear":
-            size = middle.abs().clamp_min(1e-6)
-            level = size if each else size.amax() * level
-        found.append(torch.tensor(rows, dtype=torch.float64) + torch.diag((FLAT * level).square()))
+        least = FLAT_LOG.get(sample.space, FLAT * max(float(middle.abs().amax()), 1e-6))
+        values, vectors = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64))
+        found.append(vectors * values.clamp_min(least**2) @ vectors.T)
     return found[0], found[1]
+
+
+def _spreads(middle: Tensor, rows: tuple[tuple[float, ...], ...], space: str) -> Tensor:
+    """(3,) standard deviations of the channels, none less than flatness allows."""
+    found = torch.tensor(rows, dtype=torch.float64).diagonal().clamp_min(0).sqrt()
+    least = FLAT * middle.abs().clamp_min(1e-6)
+    return torch.maximum(found, torch.full_like(found, FLAT_LOG[space]) if space in FLAT_LOG else least)
 
 
 def _about_means(sample: ColorSample, matrix: Tensor) -> Grade:

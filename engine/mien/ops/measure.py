@@ -16,8 +16,6 @@ from mien.types import ColorSample, Image, Matte
 
 NOTHING = ColorSample(0.0, (0.0,) * 3, (0.0,) * 3, ((0.0,) * 3,) * 3, ((0.0,) * 3,) * 3)
 """The measurement of an empty matte; every match answers it with no move."""
-CHUNK = 1 << 16
-"""Pixels that are summed at once, so that they stay in a processor's cache."""
 BINS = 1 << 14
 """Steps in which ranks of colors are told apart."""
 REACH = 8.0
@@ -25,12 +23,15 @@ REACH = 8.0
 QUANTILES = 33
 SPLITS = (0, 1, 0, 2, 0, 1, 0)
 """Opponent axes along which colors are halved, again and again, until a palette remains."""
+DIGITS = 7
+"""Digits after the point that ranks and palettes hold."""
 POOL = 4096
 """Colors from which a palette is made."""
 USUAL = 4.0
 """Spreads from the usual color at which a pixel stops counting, where outliers are ignored altogether."""
 _STOPS = (-16.0, 16.0)
 _STEPS = 512
+_WHOLE = 1 << 16
 _LEAST_SPREAD = 0.05
 
 
@@ -66,10 +67,9 @@ def flat(face: Image, plate: Image, matte: Matte) -> tuple[Tensor, Tensor, Tenso
     rows, columns = _extent(matte)
     colors = [picture[..., rows, columns].reshape(3, -1) for picture in (face, plate)]
     weight = matte[..., rows, columns].flatten().clamp(0, 1).nan_to_num(0.0)
-    # A sum is finite only where all it sums is.
-    sums = torch.stack([one.sum(0) for one in colors]).sum(0)
-    sound = torch.isfinite(sums)
-    if not bool(sound.all()):
+    # A sum is finite only if all it sums is.
+    if not bool(torch.isfinite(colors[0].sum() + colors[1].sum())):
+        sound = torch.isfinite(colors[0].sum(0) + colors[1].sum(0))
         weight = weight * sound
         colors = [torch.where(sound, one, 0.0) for one in colors]
     return colors[0], colors[1], weight
@@ -111,49 +111,48 @@ def moments(face: Tensor, plate: Tensor, weight: Tensor, space: str = "linear") 
     total = float(weight.sum(dtype=torch.float64))
     if total < 1.0:
         return replace(NOTHING, space=space)
-    means, covariances = zip(*(_moments(spaces.encode(colors, space), weight, total) for colors in (face, plate)))
+    means, covariances = zip(*(_moments(colors, weight, total, space) for colors in (face, plate)))
     return ColorSample(
         total, _row(means[0]), _row(means[1]), _rows(covariances[0]), _rows(covariances[1]), space
     )
 
 
-def distributions(
+def ranked(
     sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor, steps: int = QUANTILES
 ) -> ColorSample:
-    """The sample of the same (3, n) colors, with their quantiles and palettes."""
+    """The sample of the same (3, n) colors with their quantiles: of each channel, then of brightness."""
     if sample.weight <= 0:
         return sample
-    ranks, palettes = [], []
+    found, shares = [], whole(weight)
+    for colors in (face, plate):
+        encoded = spaces.encode(colors, sample.space)
+        rows = [quantiles(row, shares, steps) for row in encoded]
+        bright = rows[0] if sample.space == "perceptual" else quantiles(_bright(encoded), shares, steps)
+        found.append(_rounded(torch.stack([*rows, bright])))
+    return replace(sample, face_quantiles=found[0], plate_quantiles=found[1])
+
+
+def with_palettes(sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor) -> ColorSample:
+    """The sample of the same (3, n) colors with palettes of them."""
+    if sample.weight <= 0:
+        return sample
+    found = []
     for colors, mean, covariance in (
         (face, sample.face_mean, sample.face_covariance),
         (plate, sample.plate_mean, sample.plate_covariance),
     ):
-        encoded = spaces.encode(colors, sample.space)
-        ranks.append(_rounded(quantiles(encoded, weight, steps, sample.space)))
-        found = palette(encoded, weight, sample.space)
-        palettes.append(_rounded(_with_moments(found, mean, covariance).T))
-    return replace(
-        sample,
-        face_quantiles=ranks[0],
-        plate_quantiles=ranks[1],
-        face_palette=palettes[0],
-        plate_palette=palettes[1],
-    )
-
-
-def quantiles(colors: Tensor, weight: Tensor, steps: int, space: str) -> Tensor:
-    """(4, steps) values below which even shares of the weight lie: of each channel of (3, n), then of brightness."""
-    rows = torch.cat([colors, spaces.opponent(colors, space)[:1]])
-    return torch.stack([_quantiles(row, weight, steps) for row in rows])
+        some = palette(colors, weight, sample.space)
+        found.append(_rounded(_with_moments(some, mean, covariance).T))
+    return replace(sample, face_palette=found[0], plate_palette=found[1])
 
 
 def palette(colors: Tensor, weight: Tensor, space: str) -> Tensor:
-    """(3, N) colors of equal weight that stand for (3, n).
+    """(3, N) colors of a space, of equal weight, that stand for (3, n) scene-linear ones.
 
     Colors are halved by weight along opponent axes in a fixed order, so that the same place of two palettes
     means the same share of each and palettes of neighboring frames can be averaged.
     """
-    axes = spaces.opponent(_even(colors, weight), space)
+    axes = spaces.opponent(spaces.encode(_even(colors, weight), space), space)
     groups = axes[:, None]
     for axis in SPLITS:
         order = groups[axis].argsort(dim=-1, stable=True)
@@ -170,15 +169,15 @@ def _extent(matte: Matte) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _moments(colors: Tensor, weight: Tensor, total: float) -> tuple[Tensor, Tensor]:
+def _moments(colors: Tensor, weight: Tensor, total: float, space: str) -> tuple[Tensor, Tensor]:
     """Sums in double precision about a first guess of the mean, piece by piece."""
-    guess = torch.mv(colors[:, ::64], weight[::64]) / weight[::64].sum().clamp_min(1e-12)
-    guess = guess.double()
+    some, few = spaces.encode(colors[:, ::64], space), weight[::64]
+    guess = (torch.mv(some, few) / few.sum().clamp_min(1e-12)).double()
     squares = torch.zeros(3, 3, dtype=torch.float64, device=colors.device)
     sums = torch.zeros(3, dtype=torch.float64, device=colors.device)
-    size = CHUNK if colors.device.type == "cpu" else colors.shape[1]
+    size = spaces.piece(colors)
     for piece, share in zip(colors.split(size, 1), weight.split(size)):
-        away = piece.double() - guess[:, None]
+        away = spaces.encode(piece, space).double() - guess[:, None]
         weighed = away * share
         squares += torch.matmul(weighed, away.T)
         sums += weighed.sum(1)
@@ -191,7 +190,7 @@ def _below(colors: Tensor, weight: Tensor, share: float) -> Tensor:
     luminance = torch.matmul(colors.new_tensor(spaces.LUMINANCE), colors)
     low, high = _STOPS
     stops = luminance.clamp_min(2.0**low).log2()
-    heap = _heap((stops - low) / (high - low) * _STEPS, weight, _STEPS)
+    heap = _heap(stops, whole(weight), stops.new_tensor(low), stops.new_tensor((high - low) / _STEPS), _STEPS)
     target = share * heap[-1]
     found = torch.searchsorted(heap, target).clamp(max=_STEPS - 1)
     under = torch.where(found > 0, heap[found - 1], 0.0)
@@ -202,23 +201,26 @@ def _below(colors: Tensor, weight: Tensor, share: float) -> Tensor:
 def _usual(colors: Tensor, weight: Tensor, strength: float) -> Tensor:
     """1 for the usual color, falling to 0: Tukey's biweight about the median, in median deviations."""
     encoded = spaces.encode(colors, "perceptual")
-    middle = torch.stack([_quantiles(row, weight, 3)[1] for row in encoded])
+    shares = whole(weight)
+    middle = torch.stack([quantiles(row, shares, 3)[1] for row in encoded])
     away = (encoded - middle[:, None].to(encoded)).abs()
-    spread = 1.4826 * torch.stack([_quantiles(row, weight, 3)[1] for row in away])
+    spread = 1.4826 * torch.stack([quantiles(row, shares, 3)[1] for row in away])
     distance = (away / spread.clamp_min(_LEAST_SPREAD)[:, None].to(away)).square().sum(0)
     return (1 - distance * (strength / USUAL) ** 2).clamp_min(0).square()
 
 
-def _quantiles(values: Tensor, weight: Tensor, steps: int) -> Tensor:
-    """(steps,) values of (n,), each in the middle of an even share of the weight."""
-    total = weight.sum()
-    mean = torch.dot(values, weight) / total
-    spread = (torch.dot((values - mean).square(), weight) / total).sqrt()
-    counts = weight > 0
-    low = torch.where(counts, values, torch.inf).amin().clamp_min(mean - REACH * spread)
-    high = torch.where(counts, values, -torch.inf).amax().clamp_max(mean + REACH * spread)
+def whole(weight: Tensor) -> Tensor:
+    """Weights as whole numbers, whose sums are the same in any order, on every device."""
+    return (weight * _WHOLE).round().long()
+
+
+def quantiles(values: Tensor, shares: Tensor, steps: int) -> Tensor:
+    """(steps,) values of (n,), each in the middle of an even part of the whole-numbered shares."""
+    mean, spread = _moments_of(values, shares)
+    low, high = values.aminmax()
+    low, high = low.clamp_min(mean - REACH * spread), high.clamp_max(mean + REACH * spread)
     width = ((high - low) / BINS).clamp_min(1e-12)
-    heap = _heap((values - low) / width, weight, BINS)
+    heap = _heap(values, shares, low, width, BINS)
     targets = (torch.arange(steps, dtype=heap.dtype, device=heap.device) + 0.5) / steps * heap[-1]
     found = torch.searchsorted(heap, targets).clamp(max=BINS - 1)
     under = torch.where(found > 0, heap[found - 1], 0.0)
@@ -226,10 +228,27 @@ def _quantiles(values: Tensor, weight: Tensor, steps: int) -> Tensor:
     return low.double() + (found + part) * width.double()
 
 
-def _heap(places: Tensor, weight: Tensor, count: int) -> Tensor:
-    """Running weight of (n,) places over ``count`` bins; what lies beyond falls into the last."""
-    bins = places.clamp(0, count - 1).int()
-    return torch.zeros(count, dtype=weight.dtype, device=weight.device).index_add_(0, bins, weight).double().cumsum(0)
+def _moments_of(values: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, near enough to say how far ranks are told apart."""
+    step = max(1, len(values) // POOL)
+    some, few = values[::step], shares[::step].to(values)
+    total = few.sum().clamp_min(1e-12)
+    mean = torch.dot(some, few) / total
+    return mean, (torch.dot((some - mean).square(), few) / total).sqrt()
+
+
+def _heap(values: Tensor, shares: Tensor, low: Tensor, width: Tensor, count: int) -> Tensor:
+    """Running sum of (n,) shares over ``count`` bins of a width; what lies beyond falls into the first and last."""
+    heap = torch.zeros(count, dtype=torch.int64, device=shares.device)
+    size = spaces.piece(values)
+    for piece, share in zip(values.split(size), shares.split(size)):
+        heap.scatter_add_(0, ((piece - low) * (1 / width)).clamp(0, count - 1).long(), share)
+    return heap.double().cumsum(0)
+
+
+def _bright(colors: Tensor) -> Tensor:
+    """Brightness along the opponent axis, of colors whose channels are red, green and blue."""
+    return torch.mv(colors.T, colors.new_tensor(spaces.OPPONENT[0]))
 
 
 def _even(colors: Tensor, weight: Tensor) -> Tensor:
@@ -262,4 +281,4 @@ def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
 
 
 def _rounded(values: Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(f"{value:.7g}") for value in row) for row in values.tolist())
+    return _rows(torch.round(values, decimals=DIGITS))

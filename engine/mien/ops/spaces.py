@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-TOE = 0.005
+TOE = 0.002
 """Scene-linear level around which the logarithm becomes linear, so that zero and negatives have a place."""
 LUMINANCE = (0.2722287, 0.6740818, 0.0536895)
 """Luminance of the default working space, ACEScg."""
@@ -24,6 +24,13 @@ CONES = (
     (-0.00552588, 0.00402521, 1.00150068),
 )
 """ACEScg to responses of the eye's cones (Hunt, Pointer and Estevez), gray kept gray."""
+CHUNK = 1 << 15
+"""Pixels that are worked on at once, so that they stay in a processor's cache."""
+
+
+def piece(colors: Tensor) -> int:
+    """How many pixels to work on at once where the colors are."""
+    return CHUNK if colors.device.type == "cpu" else max(1, colors.shape[-1])
 
 
 def encode(colors: Tensor, space: str) -> Tensor:
@@ -60,6 +67,7 @@ def from_opponent(colors: Tensor, space: str) -> Tensor:
 
 
 def _asinh(values: Tensor) -> Tensor:
-    # torch.asinh is not vectorized on CPUs; beyond the limit the square would overflow.
+    # torch.asinh is not vectorized on CPUs; beyond the limit the square would overflow. Next to zero the sum rounds
+    # off what is below a ten-millionth of the toe.
     size = values.abs().clamp(max=1e18)
-    return torch.copysign(torch.log1p(size + size * size / (1 + torch.sqrt(size * size + 1))), values)
+    return torch.copysign((size + torch.addcmul(torch.ones_like(size[..., :1]), size, size).sqrt()).log(), values)
