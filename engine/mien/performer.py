@@ -18,7 +18,7 @@ from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
 from mien.models.warp import WarpSource, WarpTake, warp_identity, warp_source
 from mien.tracking import face_at, face_widths
-from mien.trained import open_swap
+from mien.trained import open_paired, open_swap
 from mien.types import FaceTrack, Identity, MienError
 
 IdentityAt = Callable[[int], Identity | None]
@@ -136,6 +136,9 @@ def open_identity(file: IdentityFile, path: Path, colors: Colors, device: torch.
     if file.kind == "swap":
         swap = open_swap(file, path, colors, device)
         return lambda frame: swap
+    if file.kind == "paired":
+        paired = open_paired(file, path, colors, device)
+        return lambda frame: paired
     raise MienError(f"{path} is an identity of kind {file.kind!r}, which this version of mien cannot run.")
 
 

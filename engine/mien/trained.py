@@ -3,16 +3,23 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mien.color import Colors
 from mien.files.identities import IdentityFile
-from mien.models.crop_identity import CropIdentity
+from mien.models.crop_identity import CropIdentity, FrameIdentity, LogEncoding
 from mien.models.swap import SwapNetwork, SwapShape
+from mien.models.unet import PairedNetwork, PairedShape
 from mien.types import MienError
+
+TILE = 512
+"""Side in pixels of the tiles that a network is given of large regions."""
+EDGE = 0.1
+"""Share of a square's half side over which what is drawn into it fades out."""
+Shape = TypeVar("Shape", SwapShape, PairedShape)
 
 
 def open_swap(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity:
@@ -21,7 +28,7 @@ def open_swap(file: IdentityFile, path: Path, colors: Colors, device: torch.devi
     Raises:
         MienError: The file's tensors do not fit what its header says.
     """
-    shape = _shape(file, path)
+    shape = _shape(file, path, SwapShape)
     network = SwapNetwork(shape, both=False)
     _load(network, file.tensors, path)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -35,21 +42,64 @@ def open_swap(file: IdentityFile, path: Path, colors: Colors, device: torch.devi
     return CropIdentity(draw, shape.size, _coverage(file, path), colors.encoding, file.digest)
 
 
+def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity | FrameIdentity:
+    """A ``paired`` identity, ready to draw.
+
+    Raises:
+        MienError: The file's tensors do not fit what its header says.
+    """
+    shape = _shape(file, path, PairedShape)
+    network = PairedNetwork(shape)
+    _load(network, file.tensors, path)
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    view, size, how = (file.facts.get(name) for name in ("view", "size", "encoding"))
+    if view not in ("face", "frame") or how not in ("display", "log") or not isinstance(size, int):
+        raise MienError(f"{path} does not say what it was trained on. Train it again.")
+    if not shape.step <= size <= 4096 or size % shape.step:
+        raise MienError(f"{path} says that it is {size} pixels wide, which its network cannot be. Train it again.")
+    encoding = colors.encoding if how == "display" else LogEncoding()
+
+    @torch.inference_mode()
+    def draw(seen: Tensor) -> tuple[Tensor, Tensor]:
+        seen = seen.to(device)
+        with half(device):
+            drawn = network(seen.contiguous(memory_format=torch.channels_last)).float()
+        if shape.outputs < 3:
+            # What was learned is a matte: the picture stays as it is.
+            return seen, drawn[:, :1]
+        border = vignette(seen) if view == "face" else torch.ones_like(drawn[:, :1])
+        return drawn[:, :3], drawn[:, 3:4] if shape.outputs == 4 else border
+
+    if view == "face":
+        return CropIdentity(draw, size, _coverage(file, path), encoding, file.digest)
+    return FrameIdentity(draw, max(TILE, size), shape.step, encoding, file.digest)
+
+
+def vignette(seen: Tensor) -> Tensor:
+    """A (B, 1, H, W) matte that fades to nothing toward the border of a square."""
+    height, width = seen.shape[-2:]
+    sides = [torch.linspace(-1, 1, side, device=seen.device).abs() for side in (height, width)]
+    fade = [((1 - side) / EDGE).clamp(0, 1) for side in sides]
+    return torch.minimum(fade[0][:, None], fade[1]).expand(len(seen), 1, height, width)
+
+
 def half(device: torch.device) -> torch.autocast:
     """Half precision inside networks on a graphics card, single elsewhere."""
     return torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
 
 
-def _shape(file: IdentityFile, path: Path) -> SwapShape:
+def _shape(file: IdentityFile, path: Path, kind: type[Shape]) -> Shape:
     told = file.facts.get("shape")
-    known = {field.name for field in dataclasses.fields(SwapShape)}
+    known = {field.name for field in dataclasses.fields(kind)}
     try:
         if not isinstance(told, Mapping) or set(told) != known:
             raise ValueError("its shape is not told")
-        numbers = {name: int(value) for name, value in told.items() if name != "preset"}
-        return SwapShape(str(told["preset"]), **numbers).check()
-    except (TypeError, ValueError) as error:
-        raise MienError(f"{path} is no swap identity that this mien can run: {error}. Train it again.") from error
+        values: Any = {name: str(value) if name == "preset" else int(value) for name, value in told.items()}
+        shape = kind(**values)
+        shape.check()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MienError(f"{path} is no {file.kind} identity that mien can run: {error}. Train it again.") from error
+    return shape
 
 
 def _coverage(file: IdentityFile, path: Path) -> float:

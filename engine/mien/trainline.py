@@ -161,6 +161,88 @@ def swap(
         raise typer.Exit(130)
 
 
+@train.command()
+def paired(
+    before: Annotated[str, typer.Argument(help="Movie, sequence or folder of pictures, before.")],
+    output: Output,
+    after: Annotated[str | None, typer.Argument(help="The same frames, after; or mattes of them.")] = None,
+    likeness: Likeness = "",
+    release: Release = "",
+    release_until: ReleaseUntil = "",
+    own: Own = False,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Pictures hold before and after.")] = False,
+    preset: Annotated[str | None, typer.Option(help="classic: 128 pixels, 50 epochs.")] = None,
+    channels: Annotated[int, typer.Option(min=1, max=4, help="Of AFTER: 3 picture, 4 with alpha, 1 matte.")] = 3,
+    size: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 256,
+    face: Annotated[bool, typer.Option("--face", help="Learn squares around the face, not whole frames.")] = False,
+    coverage: Annotated[float, typer.Option(help="Side of such a square over the height of the face.")] = 1.3,
+    encoding: Annotated[str, typer.Option(help="display (0 to 1), log (all light), or auto.")] = "auto",
+    width: Annotated[int, typer.Option(help="Width of the network.")] = 32,
+    levels: Annotated[int, typer.Option(help="Steps down; each doubles what a pixel can see.")] = 5,
+    batch: Annotated[int, typer.Option(min=1, help="Patches in a step.")] = 4,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Times every pair is seen; instead of --steps.")] = None,
+    steps: Steps = 20_000,
+    minutes: Minutes = None,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    color: Annotated[float, typer.Option(help="Weight of differences.")] = 1.0,
+    structure: Annotated[float, typer.Option(help="Weight of structure.")] = 0.1,
+    critic: Annotated[float | None, typer.Option(help="Weight of the patch critic; 0.01, for mattes 0.")] = None,
+    flip: Annotated[float, typer.Option(help="How often patches are mirrored.")] = 0.5,
+    save: Save = 10.0,
+    preview: PreviewEvery = 250,
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    colorspace: Annotated[str | None, typer.Option(help="Color space of both.")] = None,
+    ocio: Annotated[str | None, typer.Option(help="OpenColorIO config.")] = None,
+    device: DeviceName = "auto",
+    json: Json = False,
+) -> None:
+    """Learn what was done to some frames, from pictures before and after."""
+    from mien.commands import TrackArguments
+    from mien.commands.pairing import PairedArguments, train_paired
+    from mien.commands.train import Released
+    from mien.models.unet import PairedShape
+    from mien.progress import teller
+    from mien.train.control import Control
+    from mien.train.loop import Pace
+    from mien.train.paired import PairedSetting, PairedWeights
+    from mien.train.pairs import Views
+
+    if preset not in (None, "classic"):
+        _refuse(f"There is no preset {preset!r}: choose classic.")
+    if preset == "classic":
+        size, epochs = 128, epochs or 50
+    control = Control()
+    setting = PairedSetting(
+        shape=PairedShape(3, channels, width, levels),
+        size=size,
+        view="face" if face else "frame",
+        coverage=coverage,
+        encoding=encoding,
+        batch=batch,
+        views=Views(flip=flip),
+        weights=PairedWeights(color, structure, (0.01 if channels >= 3 else 0.0) if critic is None else critic),
+    )
+    arguments = PairedArguments(
+        before=before,
+        after=after,
+        output=output,
+        released=Released(likeness, release, release_until, own),
+        side_by_side=side_by_side,
+        setting=setting,
+        epochs=epochs,
+        pace=Pace(steps, minutes, rate, save=save, preview=preview, seed=seed, precision=precision),
+        colorspace=colorspace,
+        ocio=ocio,
+        tracking=TrackArguments(device=device),
+        device=device,
+    )
+    with teller(json) as tell:
+        _finish(train_paired(arguments, tell, control), tell)
+    if control.stopped:
+        raise typer.Exit(130)
+
+
 def _range(option: str, text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None

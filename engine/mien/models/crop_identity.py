@@ -6,8 +6,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mien.models.aligned import aligned_matrix, as_mesh
+from mien.ops.shaper import from_log, to_log
+from mien.ops.tiles import tiled
 from mien.ops.warp import footprint, inside, positions, sample, transform, warp
 from mien.types import Face, Image, Layer, Plate
 
@@ -78,3 +81,51 @@ class CropIdentity:
             soft = sample(matte, place).clamp(0, 1) * within
             mask[..., *part] = torch.where(soft > LEAST, soft, 0.0)
         return Layer(result, mask, plate.corner, face.width, {"identity": mask})
+
+
+class LogEncoding:
+    """Light as networks see it that were trained on float plates: nothing is lost."""
+
+    def encode(self, image: Image, white: float = 1.0) -> Image:
+        """As numbers mostly between 0 and 1."""
+        return to_log(image / white)
+
+    def decode(self, encoded: Image, white: float = 1.0) -> Image:
+        """Back to light."""
+        return from_log(encoded) * white
+
+
+@dataclass(frozen=True)
+class FrameIdentity:
+    """A network that does to a face's surroundings what was done to the frames it learned from.
+
+    Attributes:
+        draw: From (B, 3, H, W) encoded pictures to pictures and mattes of the same size.
+        tile: Side in pixels of the tiles that it is given; they overlap by a quarter.
+        step: Sizes that it takes are multiples of this.
+        encoding: How it sees light.
+        digest: Hash of everything that determines the result.
+    """
+
+    draw: Draw
+    tile: int
+    step: int
+    encoding: Encoding
+    digest: str
+
+    def __call__(self, plate: Plate, face: Face) -> Layer:
+        """Draw the region; the matte is the network's own, or all of the region.
+
+        Tiles lie on a lattice of the plate, so that a region which moves with the face is drawn alike.
+        """
+        image = plate.image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST)
+        left, top = (place % self.step for place in plate.corner)
+        padded = pad(self.encoding.encode(image)[None], (left, 0, top, 0), mode="replicate")
+
+        def one(tile: Tensor) -> Tensor:
+            return torch.cat([part.float() for part in self.draw(tile)], 1)
+
+        made = tiled(one, padded, self.tile, self.tile // 4, self.step)[0, :, top:, left:]
+        matte = made[3:].clamp(0, 1)
+        matte = torch.where(matte > LEAST, matte, 0.0)
+        return Layer(self.encoding.decode(made[:3]), matte, plate.corner, face.width, {"identity": matte})

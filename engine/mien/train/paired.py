@@ -1,0 +1,187 @@
+"""Learning what was done to some frames, so that it can be done to all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mien.files.identities import IdentityFile, Likeness, write_identity
+from mien.files.whole import write_whole
+from mien.models.critic import PatchCritic, fooled, told_apart
+from mien.models.unet import PairedNetwork, PairedShape
+from mien.ops.tiles import tiled
+from mien.train import losses as measure
+from mien.train.augment import random_of
+from mien.train.pairs import Pair, Views, patch
+from mien.train.record import Record, page
+from mien.train.sheets import display, write_grid
+
+SHOWN = 4
+LARGEST = 512
+"""Side, in pixels, of what is shown and measured of a held-out pair."""
+
+
+@dataclass(frozen=True)
+class PairedWeights:
+    """How much each loss counts.
+
+    Attributes:
+        color: Absolute difference.
+        structure: Dissimilarity of structure.
+        critic: A patch critic that wants the result to look real; a hundredth of color in pix2pix.
+    """
+
+    color: float = 1.0
+    structure: float = 0.1
+    critic: float = 0.01
+
+
+@dataclass(frozen=True)
+class PairedSetting:
+    """All that a paired training is told beside its pairs.
+
+    Attributes:
+        shape: The network.
+        size: Side of the patches, in pixels.
+        view: ``frame`` for patches of whole frames, ``face`` for squares around the face.
+        coverage: Side of such a square over the height of the face.
+        encoding: ``display`` (0..1) or ``log`` (all light).
+        batch: Patches in a step.
+        views: How patches are varied.
+        weights: How losses count.
+    """
+
+    shape: PairedShape = field(default_factory=PairedShape)
+    size: int = 256
+    view: str = "frame"
+    coverage: float = 1.3
+    encoding: str = "display"
+    batch: int = 4
+    views: Views = field(default_factory=Views)
+    weights: PairedWeights = field(default_factory=PairedWeights)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One step's patches: seen, drawn, and what should have been."""
+
+    before: Tensor
+    drawn: Tensor
+    after: Tensor
+
+
+class PairedTask:
+    """Before and after; see ``loop.Task``."""
+
+    def __init__(
+        self,
+        learned: Sequence[Pair],
+        held: Sequence[Pair],
+        setting: PairedSetting,
+        seed: int,
+        device: torch.device,
+        identity: Path,
+        likeness: Likeness,
+        curves: Path,
+        digest: str,
+    ) -> None:
+        torch.manual_seed(seed)
+        shape = setting.shape
+        self.network: nn.Module = PairedNetwork(shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.critic: nn.Module | None = None
+        if setting.weights.critic > 0:
+            critic = PatchCritic(shape.inputs + shape.outputs, shape.width, 3 if setting.size >= 128 else 2)
+            self.critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device, self.batch = device, setting.batch
+        self.facts: Mapping[str, Any] = {"kind": "paired", "seed": seed, "pairs": digest, **asdict(setting)}
+        self._learned, self._held, self._setting, self._seed = learned, held, setting, seed
+        self._identity, self._likeness, self._curves = identity, likeness, curves
+
+    def make(self, step: int) -> Made:
+        """Cut patches and let the network draw."""
+        setting, random = self._setting, random_of(self._seed, step)
+        chosen = torch.randint(len(self._learned), (setting.batch,), generator=random).tolist()
+        patches = [patch(self._learned[row], setting.size, setting.views, random, self.device) for row in chosen]
+        both = torch.cat(patches)
+        before, after = both.split((setting.shape.inputs, setting.shape.outputs), 1)
+        drawn = self.network(before.contiguous(memory_format=torch.channels_last)).float()
+        return Made(before, drawn, after)
+
+    def losses(self, made: Made) -> dict[str, Tensor]:
+        """Color, structure, and what the critic says."""
+        weights = self._setting.weights
+        everywhere = torch.ones_like(made.after[:, :1])
+        terms = {"color": weights.color * (made.drawn - made.after).abs().mean()}
+        if weights.structure > 0:
+            terms["structure"] = weights.structure * measure.dissimilarity(made.drawn, made.after, everywhere)
+        if self.critic is not None:
+            scores = self.critic(torch.cat([made.before, made.drawn], 1))
+            terms["fooled"] = weights.critic * fooled(scores)
+        return terms
+
+    def critic_losses(self, made: Made) -> dict[str, Tensor]:
+        """Telling real pairs from drawn ones."""
+        assert self.critic is not None
+        real = self.critic(torch.cat([made.before, made.after], 1))
+        drawn = self.critic(torch.cat([made.before, made.drawn.detach()], 1))
+        return {"critic": told_apart(real, drawn)}
+
+    def held_out(self, network: nn.Module) -> float:
+        """Mean over the held-out pairs of signal over error."""
+        values = []
+        for pair in self._held:
+            before, drawn, after = self._drawn(network, pair)
+            del before
+            values.append(measure.peak_signal(drawn, after, torch.ones_like(after[:, :1])))
+        return sum(values) / len(values)
+
+    def show(self, network: nn.Module, path: Path, title: str) -> None:
+        """Before, after, result, difference."""
+        rows = [self._held[int(row)] for row in torch.linspace(0, len(self._held) - 1, min(SHOWN, len(self._held)))]
+        columns: list[list[Any]] = [[], [], [], []]
+        for pair in rows:
+            shown = (one[:, :3] if one.shape[1] > 2 else one[:, :1] for one in self._drawn(network, pair))
+            before, drawn, after = shown
+            apart = (4 * (drawn - after).abs()).clamp(0, 1)
+            for column, picture in zip(columns, (before, after, drawn, apart)):
+                column += display(picture)
+        write_grid(path, _alike(columns), ("before", "after", "result", "difference x 4"), title)
+
+    def keep(self, network: nn.Module, record: Record, step: int) -> None:
+        """Write the identity and the page of curves."""
+        tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
+        setting = self._setting
+        facts = {
+            **{key: self.facts[key] for key in ("shape", "size", "view", "coverage", "encoding")},
+            "training": {
+                **{key: self.facts[key] for key in ("views", "weights", "batch", "seed", "pairs")},
+                "steps": step,
+                "held_out": record.held[-1][1] if record.held else None,
+                "losses": record.losses[-1][1] if record.losses else {},
+            },
+        }
+        write_identity(self._identity, IdentityFile("paired", self._likeness, facts, tensors))
+        told = {"steps": str(step), "pairs": str(len(self._learned)), "network": str(setting.shape)}
+        write_whole(self._curves, page(record, self._identity.name, told).encode())
+
+    def _drawn(self, network: nn.Module, pair: Pair) -> tuple[Tensor, Tensor, Tensor]:
+        """Before, result and after of the middle of a pair."""
+        setting = self._setting
+        height, width = pair.pictures.shape[-2:]
+        high, wide = min(LARGEST, height), min(LARGEST, width)
+        top, left = (height - high) // 2, (width - wide) // 2
+        part = pair.pictures[None, :, top : top + high, left : left + wide].to(self.device).float()
+        before, after = part.split((setting.shape.inputs, setting.shape.outputs), 1)
+        step = setting.shape.step
+        drawn = tiled(lambda tile: network(tile).float(), before, max(LARGEST, step), 0, step)
+        return before, drawn, after
+
+
+def _alike(columns: list[list[Any]]) -> list[list[Any]]:
+    """Pictures of one size, cut at the right and bottom to that of the smallest."""
+    height = min(picture.shape[0] for column in columns for picture in column)
+    width = min(picture.shape[1] for column in columns for picture in column)
+    return [[picture[:height, :width] for picture in column] for column in columns]
