@@ -40,7 +40,7 @@ def test_a_node_speaks_to_artists(node):
     assert first.endswith(".") and first[0].isupper() and len(first) < 120
     for section in ("Args:", "Returns:", "Raises:", ">>>"):
         assert section not in node.help
-    assert node.group in {"track", "convert", "matte", "match", "finish"}
+    assert node.group in {"track", "convert", "matte", "match", "detail", "finish"}
     for item in (*node.inputs, *node.params):
         assert item.help.endswith(".") and item.help[0].isalnum() and "\n" not in item.help, item
 

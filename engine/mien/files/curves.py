@@ -9,17 +9,23 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from mien.files.whole import read_small, write_whole
-from mien.types import ColorSample, Grade, MienError
+from mien.types import ColorSample, Detail, DetailSample, Grade, MienError
 
 VERSION = 1
 LIMIT = 1 << 30
 """Bytes of the largest file of curves that is read."""
-TYPES: Mapping[str, type] = {"Grade": Grade, "ColorSample": ColorSample, "White": float}
+TYPES: Mapping[str, type] = {
+    "Grade": Grade,
+    "ColorSample": ColorSample,
+    "White": float,
+    "DetailSample": DetailSample,
+    "Detail": Detail,
+}
 
 
 def write_curves(path: Path, kind: str, values: Mapping[int, tuple[str, Any]], made_by: str) -> None:
@@ -59,7 +65,7 @@ def read_curves(path: Path) -> tuple[str, dict[int, tuple[str, Any]]]:
     return kind, values
 
 
-def _value(kind: type, plain: Any) -> Any:
+def _value(kind: Any, plain: Any) -> Any:
     if plain is None:
         return None
     if kind is float:
@@ -71,6 +77,8 @@ def _value(kind: type, plain: Any) -> Any:
 def _field(kind: Any, plain: Any) -> Any:
     if kind is str:
         return str(plain)
+    if is_dataclass(kind):
+        return _value(kind, plain)
     if kind == tuple[int, ...]:
         return tuple(int(value) for value in plain)
     return _tuples(plain)

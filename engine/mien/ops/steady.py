@@ -1,102 +1,67 @@
-"""Smoothing measurements of color over a shot, so that a match does not pump."""
+"""Curves over a shot: robust local regression, so that they follow what lasts and not what flickers."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mien.ops import spaces
-from mien.types import ColorSample, Series
-
-STILL = 0.15
-"""Change of brightness, as the logarithm of a ratio, across which smoothing stops averaging."""
-WINDOW = 4.0
-"""Standard deviations beyond which a neighbor does not count."""
-LEAST_WEIGHT = 0.05
+ROUNDS = 4
+"""How often outliers are weighed anew."""
+SURE = 1e-9
 
 
-def smooth(samples: Series[ColorSample], frames: float) -> Series[ColorSample]:
-    """Smooth measurements over time, and fill the frames that have none from their neighbors.
+def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
+    """Straight lines fitted to (F, C) values around every frame, outliers left out; (F, C).
 
-    A straight line is fitted around every frame under a bell of ``frames`` standard deviation, so that a
-    steady change of light is followed without lag. Neighbors whose brightness differs by more than the
-    matte's wobble explains (a flash, a cut) count little. Frames before the first and after the last
-    measurement repeat it. Quantiles and palettes are averaged place by place, which moves colors rather than mixing
-    pictures of them.
+    ``weight`` (F,) is the trust in each frame; those with 0 neither count nor, alone, have a value of their own:
+    they take the nearest line. ``frames`` is the standard deviation of the window; 0 gives back what came.
+    LOWESS with Gaussian nearness (Cleveland 1979).
     """
-    known = [(row, sample) for row, sample in enumerate(samples.values) if sample is not None and sample.weight > 0]
-    if not known:
-        return samples
-    rows = [row for row, _ in known]
-    values = [sample for _, sample in known]
-    if any(_shape(sample) != _shape(values[0]) for sample in values):
-        raise ValueError("measurements of one shot must be of one space and one size")
-    vectors = torch.stack([_vector(sample) for sample in values])
-    sizes = vectors.new_tensor([sample.weight for sample in values])
-    usual = float(sizes.median())
-    weights = (sizes / usual).clamp(LEAST_WEIGHT, 1.0)
-    means = vectors[:, :6].reshape(-1, 2, 3).transpose(1, 2)
-    light = spaces.decode(means, values[0].space).flatten(1).clamp_min(1e-6).log()
-    if frames > 0:
-        vectors = torch.stack([_fit(n, rows, vectors, weights, light, frames) for n in range(len(rows))])
-        values = [_sample(vector, sample.weight, sample) for vector, sample in zip(vectors, values)]
-    steady = dict(zip(rows, values))
-    filled = [
-        steady[row] if row in steady else _sample(_between(row, rows, vectors), usual, values[0])
-        for row in range(len(samples.values))
-    ]
-    return replace(samples, values=tuple(filled))
+    if frames <= 0 or len(values) < 2 or not bool((weight > 0).any()):
+        return values
+    reach = max(1, math.ceil(3 * frames))
+    offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    near = torch.exp(-0.5 * (offset / frames).square())
+    rows = _windows(values.double().T, reach).movedim(0, -1)
+    base = _windows(weight.double()[None], reach)[0] * near
+    trust, result = base, values.double()
+    for _ in range(ROUNDS):
+        lines = _line(offset, rows, trust)
+        result = lines[0]
+        apart = (rows - lines[0][:, None] - lines[1][:, None] * offset[:, None]).abs()
+        usual = _median(apart, base).clamp_min(1e-12)
+        # A frame that is out in one channel is out in all.
+        strange = (apart / (6 * usual[:, None])).amax(-1).clamp_max(1)
+        trust = base * (1 - strange.square()).square()
+    empty = base.sum(1) <= SURE
+    if bool(empty.any()):
+        known = (~empty).nonzero().flatten()
+        nearest = known[(torch.arange(len(values))[:, None] - known).abs().argmin(1)]
+        result = result[nearest]
+    return result.to(values.dtype)
 
 
-def _between(row: int, rows: Sequence[int], vectors: Tensor) -> Tensor:
-    """A straight line over a gap; beyond the ends, the end."""
-    after = min(bisect_left(rows, row), len(rows) - 1)
-    if row <= rows[0] or row >= rows[-1]:
-        return vectors[after]
-    share = (row - rows[after - 1]) / (rows[after] - rows[after - 1])
-    return torch.lerp(vectors[after - 1], vectors[after], share)
+def _windows(lines: Tensor, reach: int) -> Tensor:
+    """(C, F, 2 reach + 1) what lies around every frame of (C, F); 0 past the ends."""
+    return F.pad(lines, (reach, reach)).unfold(-1, 2 * reach + 1, 1)
 
 
-def _fit(row: int, rows: Sequence[int], vectors: Tensor, weights: Tensor, light: Tensor, frames: float) -> Tensor:
-    reach = WINDOW * frames
-    near = slice(bisect_left(rows, rows[row] - reach), bisect_right(rows, rows[row] + reach))
-    away = vectors.new_tensor(rows[near]) - rows[row]
-    same = (-0.5 * ((light[near] - light[row]) / STILL).square().sum(-1) / light.shape[-1]).exp()
-    bell = weights[near] * (-0.5 * (away / frames).square()).exp() * same
-    total = bell.sum()
-    center = (bell * away).sum() / total
-    lean = away - center
-    spread = (bell * lean.square()).sum()
-    share = bell / total
-    if float(spread) >= 1e-6 * float(total):
-        share = share - bell * lean * center / spread
-    return share @ vectors[near]
+def _line(offset: Tensor, rows: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
+    """(F, C) values and slopes at the middle of (F, W, C) rows under (F, W) trust."""
+    total = trust.sum(1, keepdim=True).clamp_min(1e-30)
+    middle = (trust * offset).sum(1, keepdim=True) / total
+    mean = (trust[..., None] * rows).sum(1) / total
+    away = offset - middle
+    spread = (trust * away.square()).sum(1, keepdim=True)
+    slope = ((trust * away)[..., None] * rows).sum(1) / (spread + 0.5 * total)
+    return mean - slope * middle, slope
 
 
-def _tables(sample: ColorSample) -> list[Any]:
-    return [getattr(sample, field.name) for field in fields(sample) if field.name not in ("weight", "space")]
-
-
-def _shape(sample: ColorSample) -> tuple[Any, ...]:
-    return sample.space, *(torch.tensor(table).shape for table in _tables(sample))
-
-
-def _vector(sample: ColorSample) -> Tensor:
-    """Both means, then everything else, as one row."""
-    return torch.cat([torch.tensor(table, dtype=torch.float64).flatten() for table in _tables(sample)])
-
-
-def _sample(vector: Tensor, weight: float, like: ColorSample) -> ColorSample:
-    """The row as a measurement shaped like another."""
-    names = [field.name for field in fields(like) if field.name not in ("weight", "space")]
-    shapes = [torch.tensor(table).shape for table in _tables(like)]
-    parts = vector.split([shape.numel() for shape in shapes])
-    tables = {name: _nested(part.view(shape).tolist()) for name, part, shape in zip(names, parts, shapes)}
-    return replace(like, weight=weight, **tables)
-
-
-def _nested(values: Any) -> Any:
-    return tuple(_nested(value) for value in values) if isinstance(values, list) else values
+def _median(apart: Tensor, base: Tensor) -> Tensor:
+    """(F, C) weighted medians of (F, W, C)."""
+    order = apart.argsort(1)
+    weights = base[..., None].expand_as(apart).gather(1, order).cumsum(1)
+    half = weights[:, -1:] / 2
+    place = (weights < half).sum(1, keepdim=True).clamp_max(apart.shape[1] - 1)
+    return apart.gather(1, order).gather(1, place)[:, 0]

@@ -1,0 +1,143 @@
+"""Detail nodes: sharpness, motion blur, grain and texture."""
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from mien.declare import Slider
+from mien.nodes.finish import cut, under
+from mien.ops import detail as details
+from mien.ops import region
+from mien.ops.grain import lay
+from mien.ops.motion_blur import streak, velocity_field
+from mien.ops.skin import skin
+from mien.ops.texture import carry_texture
+from mien.types import Detail, DetailSample, Face, Layer, Plate, Series
+
+PROXY = 0.9
+"""Size of a picture over the plate's, below which its pixels have averaged the grain away."""
+
+
+def measure_detail(layer: Layer, plate: Plate, face: Face) -> DetailSample:
+    """Measure how soft, smeared and grainy the plate is, and the face beside it.
+
+    Args:
+        layer: Face and its matte.
+        plate: Picture whose detail the face should have.
+        face: Where the face is and how it moves.
+    """
+    rows, columns = region.occupied(layer.matte)
+    if rows.start == rows.stop:
+        return replace(details.NOTHING, face_width=layer.face_width)
+    placed = cut(layer, rows, columns)
+    motion = (0.0, 0.0)
+    if face.velocity is not None:
+        x, y = face.velocity[:, :2].mean(0).tolist()
+        motion = (x, y)
+    return details.measure(placed.image, under(placed, plate), plate.image, placed.matte, motion, layer.face_width)
+
+
+def match_detail(
+    samples: Series[DetailSample],
+    *,
+    smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
+) -> Series[Detail]:
+    """Solve over the whole shot what brings the face to the plate's sharpness, motion blur and grain.
+
+    Args:
+        samples: What was measured in each frame.
+        smooth: Frames over which measurements are averaged, so that the face does not breathe.
+    """
+    return details.solve(samples, smooth)
+
+
+def detail_face(
+    layer: Layer,
+    plate: Plate,
+    face: Face,
+    detail: Detail,
+    *,
+    texture: Annotated[float, Slider(0, 1, min=0, max=2)] = 0.0,
+    texture_size: Annotated[float, Slider(0.005, 0.05, unit="face", min=0.001, max=0.5, inward=True)] = 0.015,
+    sharpness: Annotated[float, Slider(0, 1, min=0, max=2)] = 1.0,
+    soften: Annotated[float, Slider(-0.01, 0.02, unit="face", min=-0.02, max=0.2, inward=True)] = 0.0,
+    motion: Literal["measured", "shutter", "none"] = "measured",
+    shutter: Annotated[float, Slider(0, 360, unit="degrees", min=0, max=720)] = 180.0,
+    grain: Annotated[float, Slider(0, 1, min=0, max=4)] = 1.0,
+) -> Layer:
+    """Give the face the plate's texture, sharpness, motion blur and grain; the plate itself is never touched.
+
+    Args:
+        layer: Face and its matte.
+        plate: Picture it is laid on.
+        face: Where the face is and how it moves.
+        detail: What was solved for this frame.
+        texture: How much of the plate's own pores and lines is laid over a face that came out too smooth.
+        texture_size: What is finer than this counts as texture.
+        sharpness: How far the face is brought to the plate's sharpness, softer or sharper, and its color to how softly
+            the plate's codec keeps color.
+        soften: Blur that is added by hand; below 0 sharpens.
+        motion: Smear the face, and its matte with it, along its own motion as long as the plate is seen to be smeared,
+            as long as the shutter below is open, or not at all.
+        shutter: Shutter angle, for the choice of that name; 180 is open for half the frame.
+        grain: How strong the grain is that the face lacks beside the plate's; it is the same whenever a frame is
+            rendered, and grain that the face has is not doubled.
+    """
+    scale = layer.face_width / max(detail.face_width, 1e-6)
+    added = math.copysign((soften * layer.face_width) ** 2, soften)
+    blur = sharpness * detail.blur * scale**2 + added
+    color = sharpness * detail.color_blur * scale**2 + added
+    path = _path(layer, face, {"measured": detail.shutter, "shutter": shutter / 360, "none": 0.0}[motion])
+    missing = [grain**2 * share for share in detail.missing] if scale > PROXY else [0.0] * 3
+    idle = not texture and details.unchanged(blur, color) and path is None
+    if idle and (detail.grain.weight <= 0 or not any(missing)):
+        return layer
+    longest = 0.0 if path is None else float(path.square().sum(0).amax().sqrt())
+    margin = math.ceil(longest / 2 + 4 * math.sqrt(max(blur, color, 0.0))) + 4
+    rows, columns = region.occupied(layer.matte, margin)
+    if rows.start == rows.stop:
+        return layer
+    placed = cut(layer, rows, columns)
+    image, matte = placed.image, placed.matte
+    skinned = torch.zeros_like(matte)
+    if texture:
+        skinned = _skin(placed, face)
+        image = carry_texture(image, under(placed, plate), matte * skinned, texture_size * layer.face_width, texture)
+    image = details.match_blur(image, blur, color, details.own_grain(detail, image) if blur < 0 else 0.0)
+    if path is not None:
+        image, matte = streak(image, matte, path[..., rows, columns])
+        held = layer.mattes.get("held")
+        matte = matte if held is None else torch.minimum(matte, 1 - held[..., rows, columns])
+    share = image.new_tensor(missing)[:, None, None] * (1 - (min(texture, 1.0) * skinned).square())
+    image = lay(image, matte, detail.grain, share, placed.corner, plate.frame)
+    return _pasted(layer, image, matte, rows, columns)
+
+
+def _path(layer: Layer, face: Face, share: float) -> Tensor | None:
+    """(2, H, W) how far every pixel of a layer goes while the shutter is open; None where nothing moves."""
+    if share <= 0 or face.velocity is None:
+        return None
+    if float(face.velocity[:, :2].square().sum(-1).amax()) ** 0.5 * share <= details.STILL:
+        return None
+    size = (layer.matte.shape[-2], layer.matte.shape[-1])
+    speed = velocity_field(face.points, face.velocity, face.weight, layer.face_width, layer.corner, size)
+    return (speed * share).to(layer.image)
+
+
+def _skin(layer: Layer, face: Face) -> Tensor:
+    size = (layer.matte.shape[-2], layer.matte.shape[-1])
+    points = face.points[:, :2] - face.points.new_tensor(layer.corner)
+    return skin(points, face.scheme, size, layer.face_width).to(layer.matte)
+
+
+def _pasted(layer: Layer, image: Tensor, matte: Tensor, rows: slice, columns: slice) -> Layer:
+    whole = layer.image.clone()
+    whole[..., rows, columns] = image
+    if matte is layer.matte or torch.equal(matte, layer.matte[..., rows, columns]):
+        return replace(layer, image=whole)
+    smeared = layer.matte.clone()
+    smeared[..., rows, columns] = matte
+    return replace(layer, image=whole).shaped("motion", smeared)

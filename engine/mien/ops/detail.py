@@ -1,0 +1,246 @@
+"""Detail: how soft, smeared and grainy a plate is where a face goes, and bringing the face to it."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mien.ops import grain as grains
+from mien.ops import sharpness
+from mien.ops.steady import smooth
+from mien.types import Detail, DetailSample, Grain, Image, Matte, Series
+
+NOTHING = DetailSample(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, grains.NONE, (0.0, 0.0, 0.0))
+"""The measurement of an empty matte."""
+UNMATCHED = Detail(1.0, 0.0, 0.0, 0.0, grains.NONE, (0.0, 0.0, 0.0))
+"""Leaves a face as it is."""
+GRAIN = ("variance", "levels", "across", "down", "colors")
+"""What grain is told by, apart from how surely."""
+FEWEST = 400
+"""Pixels under the matte below which nothing is measured."""
+MARGIN = 0.03
+"""Face widths inside the edge of the matte where measuring begins."""
+SURE = 0.3
+"""Trust below which the blur of color is taken to be that of brightness."""
+FAST = 1.5
+"""Pixels per frame from which on motion shows in a picture."""
+LONGEST = 0.08
+"""Largest standard deviation of a smear that is told, in face widths."""
+TOLD = 0.44
+"""Share of a smear's variance by which gradients along it soften more than those across it."""
+STREAKED = 4.0
+"""Pixels of smear from which on a frame tells less about the lens."""
+HALF_OPEN = 0.5
+"""The shutter of a shot in which too little moves to tell it: 180 degrees."""
+SHARPEST = 0.008
+"""Largest standard deviation that a face is sharpened by, in face widths: more would be painting."""
+STILL = 0.5
+"""Pixels of smear that are not worth resampling a face for."""
+LEAST_BLUR = 0.05
+"""Square pixels of blur that are not worth resampling a face for."""
+
+
+def measure(
+    face: Image, plate: Image, around: Image, matte: Matte, motion: tuple[float, float], face_width: float
+) -> DetailSample:
+    """Compare a (3, H, W) face with the plate under a (1, H, W) matte.
+
+    Args:
+        face, plate: Scene-linear pictures of the same region.
+        around: The plate with all of its surroundings that were read: there grain is seen best.
+        matte: Where they are compared.
+        motion: Pixels (x, y) that the face moves in a frame.
+        face_width: In pixels.
+    """
+    if face.shape != plate.shape or matte.shape[-2:] != face.shape[-2:]:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (face, plate, matte))
+        raise ValueError(f"face, plate and matte must cover the same region, not {shapes}")
+    weight = sharpness.under(matte, MARGIN * face_width)
+    weight = weight * torch.isfinite(face).all(0) * torch.isfinite(plate).all(0)
+    total = float(weight.sum())
+    if total < FEWEST:
+        return replace(NOTHING, face_width=face_width)
+    found = grains.measure(around)
+    share = sum(grains.share(face, weight, found)) / 3
+    rows, columns = _box(weight)
+    face, plate, weight = (t[..., rows, columns].nan_to_num(0.0, 0.0, 0.0) for t in (face, plate, weight))
+    noise = _grain_alone(plate, found)
+    speed = (motion[0] ** 2 + motion[1] ** 2) ** 0.5
+    energies = [_energies(picture, drawn, weight) for picture, drawn in ((face, noise), (plate, noise))]
+    (bright, bright_noise), (there, there_noise) = ((lines[0], lines[1]) for lines in energies)
+    across, along = _directions(motion)
+    blur, trust = sharpness.difference(
+        bright @ across, there @ across, share * (bright_noise @ across), there_noise @ across, face_width
+    )
+    further, _ = sharpness.difference(
+        bright @ along, there @ along, share * (bright_noise @ along), there_noise @ along, face_width, LONGEST
+    )
+    both = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64, device=face.device)
+    (tint, tint_noise), (plate_tint, plate_tint_noise) = ((lines[2], lines[3]) for lines in energies)
+    color, color_trust = sharpness.difference(
+        tint @ both, plate_tint @ both, share * (tint_noise @ both), plate_tint_noise @ both, face_width
+    )
+    streak = (12 * max(0.0, further - blur) / TOLD) ** 0.5 if speed > FAST else 0.0
+    matched = match_blur(face, blur, color if color_trust > SURE else blur)
+    return DetailSample(
+        # A smear softens a little across itself too: frames with less of it tell more about the lens.
+        weight=total * trust / (1 + (streak / STREAKED) ** 2),
+        face_width=face_width,
+        blur=blur,
+        color_blur=color if color_trust > SURE else blur,
+        streak=streak,
+        speed=speed,
+        grain=found,
+        own=grains.share(matched, weight, found),
+    )
+
+
+def _box(weight: Tensor) -> tuple[slice, slice]:
+    """Rows and columns that hold all that counts, and what its blurs reach."""
+    spans = []
+    for axis in (1, 0):
+        there = (weight[0] > 0).any(axis).nonzero().flatten()
+        spans.append(slice(max(0, int(there[0]) - 12), int(there[-1]) + 13))
+    return spans[0], spans[1]
+
+
+def _grain_alone(plate: Image, grain: Grain) -> Image:
+    """Grain as strong as the plate's, with nothing under it."""
+    if grain.weight <= 0:
+        return torch.zeros_like(plate)
+    level = sharpness.blur(plate, 4.0)
+    return grains.lay(level, torch.ones_like(plate[:1]), grain, torch.ones_like(plate[:, :1, :1]), (0, 0), 0) - level
+
+
+def _energies(picture: Image, noise: Image, weight: Matte) -> tuple[Tensor, ...]:
+    """Gradient energies (K, 3) of brightness and of its grain, of color and of its grain."""
+    bright = sharpness.luminance(picture)
+    toned = sharpness.toned(bright, weight)
+    scale = (bright * weight).sum() / weight.sum().clamp_min(1e-6)
+    scale = scale.abs().clamp_min(1e-6)
+    drawn = sharpness.luminance(noise)
+    parts = (
+        toned,
+        drawn / scale,
+        ((picture - bright)[::2] / scale).clamp(-3, 3),
+        (noise - drawn)[::2] / scale,
+    )
+    return tuple(sharpness.gradients(part, weight) for part in parts)
+
+
+def _directions(motion: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """(3,) weights of xx, xy, yy that give the energy across and along a motion; both of all where it is slow."""
+    speed = (motion[0] ** 2 + motion[1] ** 2) ** 0.5
+    sure = min(1.0, speed / FAST)
+    x, y = (part / max(speed, 1e-6) for part in motion)
+    every = torch.tensor([0.5, 0.0, 0.5], dtype=torch.float64)
+    along = torch.tensor([x * x, 2 * x * y, y * y], dtype=torch.float64)
+    across = torch.tensor([y * y, -2 * x * y, x * x], dtype=torch.float64)
+    return (1 - sure) * every + sure * across, (1 - sure) * every + sure * along
+
+
+def solve(samples: Series[DetailSample], frames: float) -> Series[Detail]:
+    """What each frame of a shot lacks, steady over ``frames`` (the standard deviation of the window).
+
+    Focus may be pulled and light may change; the shutter is the same through the shot, and is read off the
+    frames in which most moves.
+    """
+    rows = [n for n, sample in enumerate(samples.values) if sample is not None and sample.weight > 0]
+    if not rows:
+        return Series(samples.first, tuple(None if s is None else UNMATCHED for s in samples.values))
+    known = [NOTHING if sample is None else sample for sample in samples.values]
+    trust = torch.tensor([sample.weight for sample in known], dtype=torch.float64)
+    sizes = torch.tensor([sample.face_width**2 for sample in known], dtype=torch.float64)
+    plain = torch.tensor([[sample.blur, sample.color_blur, *sample.own] for sample in known], dtype=torch.float64)
+    plain[:, :2] /= sizes[:, None]
+    lines = smooth(plain, trust, frames)
+    grain = smooth_grain([sample.grain for sample in known], 2 * frames)
+    shutter = open_share(known)
+    solved = [
+        None
+        if sample is None
+        else Detail(
+            sample.face_width,
+            max(float(line[0]), -(SHARPEST**2)) * sample.face_width**2,
+            float(line[1]) * sample.face_width**2,
+            shutter,
+            seen,
+            tuple(1 - min(1.0, max(0.0, float(own))) for own in line[2:]),
+        )
+        for sample, line, seen in zip(samples.values, lines, grain)
+    ]
+    return Series(samples.first, tuple(solved))
+
+
+def open_share(samples: list[DetailSample]) -> float:
+    """The share of a frame for which the shutter is open, 0 to 1: the middle one, faster frames counting more."""
+    told = sorted(
+        (min(1.0, sample.streak / sample.speed), sample.speed**2)
+        for sample in samples
+        if sample.weight > 0 and sample.speed > 2 * FAST
+    )
+    half, passed = sum(weight for _, weight in told) / 2, 0.0
+    for value, weight in told:
+        passed += weight
+        if passed >= half:
+            return value
+    return HALF_OPEN
+
+
+def smooth_grain(grains_seen: list[Grain], frames: float) -> list[Grain]:
+    """Grain that holds steady through a shot; frames in which none was seen take that of their neighbors."""
+    weight = torch.tensor([grain.weight for grain in grains_seen], dtype=torch.float64)
+    if not bool((weight > 0).any()):
+        return grains_seen
+    steady = smooth(torch.stack([_numbers(grain) for grain in grains_seen]), weight, frames)
+    return [_grain_of(row, grain) for row, grain in zip(steady, grains_seen)]
+
+
+def _numbers(grain: Grain) -> Tensor:
+    return torch.cat([torch.tensor(getattr(grain, name), dtype=torch.float64).flatten() for name in GRAIN])
+
+
+def _grain_of(row: Tensor, like: Grain) -> Grain:
+    fields = {}
+    for name in GRAIN:
+        shape = torch.tensor(getattr(like, name)).shape
+        part, row = row[: shape.numel()], row[shape.numel() :]
+        part = part.clamp_min(0) if name in ("variance", "levels") else part
+        fields[name] = tuple(tuple(line) for line in part.view(shape).tolist())
+    return replace(like, weight=max(like.weight, 1.0), **fields)
+
+
+def own_grain(detail: Detail, image: Image) -> Tensor:
+    """(3, 1, 1) standard deviation of the grain that a face has of itself, at its own level."""
+    level = image.nan_to_num(0.0, 0.0, 0.0).clamp_min(0).mean((-2, -1))
+    rows = [
+        (share, (a + v * (b + v * c)))
+        for share, (a, b, c), v in zip(detail.missing, detail.grain.variance, level.tolist())
+    ]
+    return image.new_tensor([max(0.0, (1 - share) * spread) ** 0.5 for share, spread in rows])[:, None, None]
+
+
+def unchanged(variance: float, color_variance: float) -> bool:
+    """Whether ``match_blur`` gives a face back as it is."""
+    return abs(variance) <= LEAST_BLUR and color_variance - max(variance, 0.0) <= LEAST_BLUR
+
+
+def match_blur(image: Image, variance: float, color_variance: float, floor: Tensor | float = 0.0) -> Image:
+    """Blur or, where ``variance`` is negative, sharpen a (3, H, W) face; color is blurred further where it must be.
+
+    Args:
+        image: Scene-linear face.
+        variance: Of the blur in square pixels.
+        color_variance: Of the blur of color; only what it has more than ``variance`` is done.
+        floor: Standard deviation of grain, which is not sharpened.
+    """
+    result = image
+    if variance > LEAST_BLUR:
+        result = sharpness.blur(image, variance)
+    elif variance < -LEAST_BLUR:
+        result = sharpness.sharpen(image, -variance, floor)
+    more = color_variance - max(variance, 0.0)
+    if more > LEAST_BLUR:
+        bright = sharpness.luminance(result)
+        result = bright + sharpness.blur(result - bright, more)
+    return result

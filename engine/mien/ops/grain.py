@@ -1,0 +1,326 @@
+"""Grain: measured on a frame, and laid on a face that has less of it.
+
+How strong it is follows the light (variance ``a + b v + c v²``, sensor noise being the first two and film the
+last), how coarse it is follows from how alike neighboring pixels are, and how colorful from how alike channels
+are. What is laid on is drawn by hashing the frame's number and the plate pixel's place, in whole numbers, so
+that a pixel has the same grain whatever region is rendered, alone or in a batch, on any device.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mien.types import Grain, Image, Matte
+
+SIDE = 12
+"""Side in pixels of the squares on which the look of grain is measured; 3 must divide it."""
+SMALL = SIDE // 2
+"""Side of those on which its strength is."""
+LAGS = 3
+"""Pixels over which grain is taken to be alike."""
+MOST = 6000
+"""Squares that are looked at."""
+FEWEST = 8
+"""Squares that must look like grain and nothing else."""
+LOW = 0.15
+"""Share of squares that are smoother than those which tell of a face's own grain: one standard deviation."""
+EDGE_GAIN = 3.0
+"""Most by which grain is raised where a thin matte would halve it."""
+NONE = Grain(0.0, ((0.0,) * 3,) * 3, ((0.0, 0.0),) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * 3,) * 3)
+"""The measurement of a picture without grain, or with nothing smooth to see it on."""
+
+
+def measure(image: Image) -> Grain:
+    """The grain of a (3, H, W) scene-linear picture, seen where the picture is smooth.
+
+    How it looks is read off squares whose shading is a quadratic and whose rest has no more coarse than fine
+    structure, as grain does. How strong it is at every level is read off smaller ones, which hold less of
+    anything else: the variance that LOW of them stay below, and from which the rest follows as grain scatters.
+    What subtracting the shading takes from grain is worked out and given back.
+    """
+    _check(image)
+    tiles, small = (_sound(squares(image, side)) for side in (SIDE, SMALL))
+    likely = tiles[:, _grainy(_rest(tiles))] if tiles.shape[1] >= FEWEST else tiles
+    if likely.shape[1] < FEWEST:
+        return NONE
+    levels, spread = small.mean(-1), _rest(small).square().sum(-1)
+    fits = [_fit(level, variance) for level, variance in zip(levels, spread)]
+    if any(fit is None for fit in fits):
+        return NONE
+    rows, ends = zip(*(fit for fit in fits if fit is not None))
+    middles = likely.mean(-1)
+    expected = torch.stack([_at(level.clamp(*end), row) for level, row, end in zip(middles, rows, ends)])
+    unit = _rest(likely) / expected.clamp_min(1e-30).sqrt()[..., None]
+    weight = _calm(unit)
+    unit = unit * weight.sqrt()[:, None]
+    lines = [_unbiased(_products(channel, 1), _products(channel, 0)) for channel in unit]
+    total = unit.square().sum((1, 2)).clamp_min(1e-30).sqrt()
+    colors = unit.flatten(1) @ unit.flatten(1).mT / (total[:, None] * total)
+    kept = [_low_end(across, down) for across, down in lines]
+    return Grain(
+        float(weight.sum()),
+        tuple(tuple(float(v) / share for v in row) for row, share in zip(rows, kept)),
+        tuple(ends),
+        tuple(across for across, _ in lines),
+        tuple(down for _, down in lines),
+        tuple(tuple(row) for row in colors.tolist()),
+    )
+
+
+def share(image: Image, matte: Matte, grain: Grain) -> tuple[float, ...]:
+    """How much of a plate's grain a (3, H, W) face already has under a (1, H, W) matte, per channel, 0 to 1.
+
+    The smoothest squares tell, so that pores and stubble are not mistaken for grain.
+    """
+    tiles = squares(torch.cat([image, matte.to(image)]), SMALL)
+    tiles = _sound(tiles[:3, tiles[3].amin(-1) > 0.9])
+    if grain.weight <= 0 or tiles.shape[1] < FEWEST:
+        return (0.0, 0.0, 0.0)
+    found = []
+    for channel, row in enumerate(grain.variance):
+        level = tiles[channel].mean(-1).clamp(*grain.levels[channel])
+        expected = _at(level, torch.tensor(row, dtype=torch.float64)).clamp_min(1e-30)
+        lowest = float(torch.quantile(_rest(tiles[channel]).square().sum(-1) / expected, LOW))
+        found.append(min(1.0, lowest / _low_end(grain.across[channel], grain.down[channel])))
+    return tuple(found)
+
+
+def _low_end(across: Sequence[float], down: Sequence[float]) -> float:
+    """What LOW of all small squares hold less than, of grain of variance 1: a standard deviation below the mean."""
+    left = _left(across, down, SMALL)
+    return float(left.trace() - 1.04 * (2 * left.square().sum()).sqrt().clamp_max(0.67 * left.trace()))
+
+
+def _sound(tiles: Tensor) -> Tensor:
+    """Squares that hold finite light and are not clipped or flat."""
+    tiles = tiles[:, torch.isfinite(tiles).all(-1).all(0)]
+    return tiles[:, (tiles.amax(-1) > tiles.amin(-1)).all(0)]
+
+
+def squares(image: Tensor, side: int) -> Tensor:
+    """(C, n, side²) squares of a (C, H, W) picture, evenly left out beyond ``MOST``."""
+    if min(image.shape[-2:]) < side:
+        return image.new_zeros(image.shape[0], 0, side * side, dtype=torch.float64).cpu()
+    tiled = image.unfold(1, side, side).unfold(2, side, side).flatten(1, 2).flatten(2)
+    return tiled[:, :: max(1, -(-tiled.shape[1] // MOST))].detach().double().cpu()
+
+
+@cache
+def _keeping(side: int) -> Tensor:
+    """(side², side²) matrix that subtracts the best quadratic from a square."""
+    line = torch.linspace(-1, 1, side, dtype=torch.float64)
+    y, x = (part.flatten() for part in torch.meshgrid(line, line, indexing="ij"))
+    shading = torch.linalg.qr(torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], 1)).Q
+    keeping: Tensor = torch.eye(side * side, dtype=torch.float64) - shading @ shading.mT
+    return keeping
+
+
+def _rest(tiles: Tensor) -> Tensor:
+    """What is left of (..., side²) squares without their shading."""
+    return tiles @ _keeping(math.isqrt(tiles.shape[-1]))
+
+
+def _grainy(rest: Tensor) -> Tensor:
+    """(n,) squares that hold anything, and as little coarse structure, beside fine, as the least structured tenth."""
+    count = SIDE // 3
+    coarse = rest.view(*rest.shape[:2], count, 3, count, 3).mean((-3, -1)).square().mean((-2, -1)).sum(0)
+    spread = rest.square().mean(-1)
+    ratio = coarse / spread.sum(0).clamp_min(1e-300)
+    return (ratio <= 3 * torch.quantile(ratio, 0.1)) & (spread > 0).all(0)
+
+
+def _calm(unit: Tensor) -> Tensor:
+    """(n,) weights of squares, less where more is left of one than of the calmer third."""
+    spread = unit.square().sum((0, 2))
+    above = (spread / torch.quantile(spread, 0.3)).clamp_min(1).log()
+    return 1 / (1 + (above / 0.3) ** 4)
+
+
+def _at(level: Tensor, row: Tensor) -> Tensor:
+    return row[0] + level * (row[1] + level * row[2])
+
+
+def _fit(level: Tensor, variance: Tensor) -> tuple[Tensor, tuple[float, float]] | None:
+    """``a + b v + c v²`` that LOW of (n,) variances lie below, and the levels that it holds for.
+
+    Quantile regression by weighing anew (Schlossmacher 1973), in units of the variance itself.
+    """
+    if len(level) < 4 * FEWEST:
+        return None
+    low, high = (max(0.0, float(torch.quantile(level, share))) for share in (0.02, 0.98))
+    held = level.clamp(low, max(high, 1e-6))
+    middle = max(float(held.median()), 1e-6)
+    x = held / middle
+    rows = torch.stack([torch.ones_like(x), x, x * x], 1)
+    guess = 0.2 + 0.8 * x
+    guess = guess * torch.quantile(variance / guess, LOW)
+    fitted = torch.zeros(3, dtype=torch.float64)
+    for _ in range(20):
+        guess = guess.clamp_min(1e-30)
+        apart = variance / guess - 1
+        weight = torch.where(apart > 0, LOW, 1 - LOW) / apart.abs().clamp_min(0.02)
+        fitted = _nonnegative(rows, variance, weight / guess.square())
+        guess = rows @ fitted
+    if not float(guess.amin()) > 0:
+        return None
+    return fitted / torch.tensor([1.0, middle, middle**2], dtype=torch.float64), (low, max(high, 1e-6))
+
+
+def _nonnegative(rows: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted least squares with no negative coefficient: the best of every choice of columns."""
+    best, least = torch.zeros(3, dtype=torch.float64), torch.inf
+    for choice in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
+        part = rows[:, choice] * weight.sqrt()[:, None]
+        square = part.mT @ part + 1e-12 * torch.eye(len(choice), dtype=torch.float64) * part.square().sum()
+        found = torch.linalg.solve(square, part.mT @ (values * weight.sqrt()))
+        error = float((weight * (rows[:, choice] @ found - values).square()).sum())
+        if bool((found >= 0).all()) and error < least:
+            best, least = torch.zeros(3, dtype=torch.float64), error
+            best[choice] = found
+    return best
+
+
+def _products(unit: Tensor, axis: int) -> Tensor:
+    """(LAGS + 1,) mean products of (n, SIDE²) pixels 0, 1, ... apart along columns (0) or rows (1)."""
+    pixels = unit.view(-1, SIDE, SIDE).movedim(1 + axis, -1)
+    return torch.stack([(pixels[..., : SIDE - lag] * pixels[..., lag:]).mean() for lag in range(LAGS + 1)])
+
+
+def _unbiased(across: Tensor, down: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Likeness of neighbors along x and y before shading was subtracted.
+
+    Found by trial: what would be measured of grain as likely, until it is what was measured.
+    """
+    goal = [line[1:] / line[0].clamp_min(1e-30) for line in (across, down)]
+    guess = [line.clone() for line in goal]
+    for _ in range(6):
+        seen = _left(guess[0].tolist(), guess[1].tolist(), SIDE).view(SIDE, SIDE, SIDE, SIDE)
+        spread = seen.flatten(2).flatten(0, 1).diagonal().mean()
+        for axis, line in enumerate(guess):
+            both = torch.einsum("yayb->ab" if axis == 0 else "axbx->ab", seen) / SIDE
+            met = torch.stack([both.diagonal(lag).mean() for lag in range(1, LAGS + 1)]) / spread
+            guess[axis] = (line + goal[axis] - met).clamp(-0.95, 0.95)
+    return tuple(guess[0].tolist()), tuple(guess[1].tolist())
+
+
+def _left(across: Sequence[float], down: Sequence[float], side: int) -> Tensor:
+    """(side², side²) covariance of what is left of grain of variance 1 in a square without its shading."""
+    likely = torch.kron(_toeplitz(down, side), _toeplitz(across, side))
+    return _keeping(side) @ likely @ _keeping(side)
+
+
+def _toeplitz(line: Sequence[float], side: int) -> Tensor:
+    full = torch.zeros(side, dtype=torch.float64)
+    full[0], full[1 : LAGS + 1] = 1.0, torch.tensor(line, dtype=torch.float64)
+    place = torch.arange(side)
+    return full[(place[:, None] - place).abs()]
+
+
+def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device) -> Tensor:
+    """(3, H, W) grain of variance 1 for plate pixels from ``corner`` (x, y) on.
+
+    All sums are of whole numbers below 2^24, which float32 holds exactly in any order.
+    """
+    margin = LAGS
+    rows = torch.arange(corner[1] - margin, corner[1] + size[0] + margin, device=device, dtype=torch.int32)
+    columns = torch.arange(corner[0] - margin, corner[0] + size[1] + margin, device=device, dtype=torch.int32)
+    key = _scramble(torch.tensor([frame], device=device, dtype=torch.int64).to(torch.int32) ^ 0x5EED)
+    line = _scramble(rows * 0x01000193 + key)[:, None]
+    place = (columns * 0x2545F491)[None]
+    fields = [_bytes(_scramble(_scramble(line + channel) ^ place)) for channel in range(3)]
+    mixed = [_round(sum_of(fields, row), 64) for row in _mixing(grain.colors)]
+    drawn = []
+    for channel, one in enumerate(mixed):
+        x, y = kernel(grain.across[channel]), kernel(grain.down[channel])
+        strength = 147.8 * (sum(v * v for v in x) * sum(v * v for v in y)) ** 0.5 / 256**2
+        width, height = size[1], size[0]
+        one = _round(sum_of([one[:, k : k + width] for k in range(len(x))], x), 256)
+        one = _round(sum_of([one[k : k + height] for k in range(len(y))], y), 256)
+        drawn.append(one * (1 / strength))
+    return torch.stack(drawn)
+
+
+def _scramble(word: Tensor) -> Tensor:
+    """Mix the bits of int32 words; products wrap. Ellis, lowbias32, 2018."""
+    word = word ^ ((word >> 16) & 0xFFFF)
+    word = word * 0x7FEB352D
+    word = word ^ ((word >> 15) & 0x1FFFF)
+    word = word * (0x846CA68B - (1 << 32))
+    return word ^ ((word >> 16) & 0xFFFF)
+
+
+def _bytes(word: Tensor) -> Tensor:
+    """Sum of the four bytes of int32 words about its middle: nearly Gaussian, standard deviation 147.8."""
+    pairs = (word & 0x00FF00FF) + ((word >> 8) & 0x00FF00FF)
+    return ((pairs & 0xFFFF) + (pairs >> 16) - 510).float()
+
+
+def sum_of(parts: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
+    """Weighted sum of pictures."""
+    total = parts[0] * weights[0]
+    for part, weight in zip(parts[1:], weights[1:]):
+        if weight:
+            total = total + part * weight
+    return total
+
+
+def _round(values: Tensor, scale: int) -> Tensor:
+    return (values * (1 / scale)).round()
+
+
+def _mixing(colors: Sequence[Sequence[float]]) -> list[list[int]]:
+    """Whole-number rows, 64 for 1, that make independent fields as alike as the channels are."""
+    likeness = torch.tensor(colors, dtype=torch.float64)
+    likeness = (likeness + likeness.mT) / 2
+    likeness.fill_diagonal_(1.0)
+    values, vectors = torch.linalg.eigh(likeness)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
+    root = root / root.square().sum(1, keepdim=True).sqrt()
+    return [[int(v) for v in row] for row in (root * 64).round().tolist()]
+
+
+def kernel(likeness: Sequence[float]) -> list[int]:
+    """Whole-number taps that make white noise as alike over 1, 2, ... pixels as asked, 256 for 1."""
+    angle = (torch.arange(64, dtype=torch.float64) + 0.5) * (torch.pi / 64)
+    orders = torch.arange(1, len(likeness) + 1, dtype=torch.float64)
+    power = 1 + 2 * (torch.tensor(likeness, dtype=torch.float64)[:, None] * (orders[:, None] * angle).cos()).sum(0)
+    amplitude = power.clamp_min(0).sqrt()
+    half = torch.stack([(amplitude * (lag * angle).cos()).mean() for lag in range(len(likeness) + 1)])
+    taps = torch.cat([half[1:].flip(0), half])
+    return [int(v) for v in (256 * taps / taps.square().sum().sqrt()).round().tolist()]
+
+
+def lay(
+    image: Image,
+    matte: Matte,
+    grain: Grain,
+    missing: Tensor,
+    corner: tuple[int, int],
+    frame: int,
+) -> Image:
+    """Lay a plate's grain on a (3, H, W) face whose corner sits on plate pixel ``corner``.
+
+    Under a soft (1, H, W) matte, where face and plate would average out each other's grain, it is raised so
+    that their mix has the plate's variance (at most ``EDGE_GAIN`` times as strong). ``missing``, (3, 1, 1) or
+    (3, H, W), is the share of the plate's variance that the face lacks; nothing missing gives the picture itself.
+    """
+    _check(image)
+    if grain.weight <= 0 or not bool((missing > 0).any()):
+        return image
+    unit = field((image.shape[-2], image.shape[-1]), corner, frame, grain, image.device)
+    covered = matte.clamp(1e-3, 1)
+    raised = ((2 - covered) / covered).sqrt().clamp_max(EDGE_GAIN)
+    layers = []
+    for channel, (row, ends) in enumerate(zip(grain.variance, grain.levels)):
+        level = image[channel].clamp(*ends)
+        spread = (level * row[2] + row[1]) * level + row[0]
+        layers.append((spread * missing[channel].clamp_min(0)).clamp_min(0).sqrt())
+    return image + torch.stack(layers) * unit * raised
+
+
+def _check(image: Image) -> None:
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise ValueError(f"grain needs a (3, H, W) picture, not {tuple(image.shape)}")

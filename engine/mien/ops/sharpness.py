@@ -1,0 +1,214 @@
+"""Sharpness: how much softer one picture is than another, and making a picture softer or sharper.
+
+Softness is told as the variance of a Gaussian blur in square pixels, because variances of blurs add. The
+Gaussian is Lindeberg's discrete one, whose variance is exact down to nothing (Lindeberg 1990).
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.types import Image, Matte
+
+OCTAVES = 4
+"""How often pictures are halved while they are measured."""
+VARIANCES = (0.0, 0.5, 1.0, *(s * 4.0**octave for octave in range(OCTAVES) for s in (2.0, 4.0)))
+"""Blurs under which gradients are measured, in square pixels; the last two of every octave, from 2 on."""
+PREPARED = 1.0
+"""Variance, in pixels of the finer level, that is taken off before a picture is halved."""
+FINEST = 1.0 / 3.0
+"""Variance that a central difference adds of itself."""
+FURTHEST = 0.06
+"""Largest blur whose gradients are measured, in face widths."""
+SOFTEST = 0.03
+"""Largest standard deviation that a match blurs or sharpens by, in face widths."""
+PASSES = 3
+"""Rounds of sharpening: the finest detail is raised at most fourfold."""
+_LUMINANCE = (0.2722, 0.6741, 0.0537)
+
+
+def luminance(image: Image) -> Tensor:
+    """(1, H, W) brightness of a (3, H, W) picture."""
+    return (image * image.new_tensor(_LUMINANCE).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+@lru_cache(maxsize=256)
+def taps(variance: float) -> tuple[float, ...]:
+    """The discrete Gaussian of a variance in square pixels, cut where less than 1e-5 is left."""
+    if variance <= 0:
+        return (1.0,)
+    angle = torch.arange(4096, dtype=torch.float64) * (2 * math.pi / 4096)
+    line = torch.fft.irfft(torch.exp(-variance * (1 - angle[:2049].cos())).to(torch.complex128), 4096)
+    radius = int((line[:2048] > 1e-6).sum()) - 1
+    half = line[: radius + 1]
+    half = half / (half[0] + 2 * half[1:].sum())
+    return tuple(half.flip(0).tolist()) + tuple(half[1:].tolist())
+
+
+def blur(image: Tensor, variance: float) -> Tensor:
+    """Blur (..., C, H, W) by a Gaussian of a variance in square pixels; edges repeat.
+
+    inf and NaN stay and do not spread. A variance of 0 gives the picture itself.
+    """
+    if variance <= 0:
+        return image
+    if not bool(torch.isfinite(image).all()):
+        sound = torch.isfinite(image)
+        share = _convolve(sound.to(image.dtype), taps(variance))
+        spread = _convolve(torch.where(sound, image, 0.0), taps(variance))
+        return torch.where(sound, spread / share.clamp_min(1e-6), image)
+    return _convolve(image, taps(variance))
+
+
+def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
+    radius = len(line) // 2
+    kernel = image.new_tensor(line).view(1, 1, 1, -1)
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel)
+    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel.mT)
+    return planes.view(image.shape)
+
+
+def defocus(image: Image, radius: float) -> Image:
+    """Blur (..., C, H, W) by an anti-aliased disc, as a lens does; ``radius`` in pixels, 0 gives the picture itself."""
+    if radius <= 0:
+        return image
+    reach = math.ceil(radius + 0.5)
+    place = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    inside = (radius + 0.5 - torch.hypot(place[:, None], place)).clamp(0, 1)
+    kernel = (inside / inside.sum()).to(image)[None, None]
+    sound = torch.isfinite(image)
+    planes = torch.where(sound, image, 0.0).reshape(-1, 1, *image.shape[-2:])
+    share = sound.to(image.dtype).reshape(planes.shape)
+    around = (reach,) * 4
+    spread, share = (F.conv2d(F.pad(part, around, mode="replicate"), kernel) for part in (planes, share))
+    return torch.where(sound, (spread / share.clamp_min(1e-6)).view(image.shape), image)
+
+
+def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image:
+    """Undo a Gaussian blur of a variance in square pixels on (..., C, H, W) as far as that is safe.
+
+    Van Cittert's rounds raise what the blur took, the finest detail at most fourfold; nothing becomes brighter
+    or darker than what lies within the blur's reach, so that HDR edges do not ring. Detail fainter than
+    ``floor`` (its standard deviation as grain) is left as it is.
+    """
+    if variance <= 0:
+        return image
+    sound = torch.isfinite(image)
+    known = image if bool(sound.all()) else torch.where(sound, image, 0.0)
+    line = taps(variance)
+    restored = known
+    for _ in range(PASSES):
+        restored = restored + (known - _convolve(restored, line))
+    radius = max(1, math.ceil(math.sqrt(variance)))
+    planes = known.reshape(-1, 1, *image.shape[-2:])
+    high = F.max_pool2d(planes, 2 * radius + 1, 1, radius).view(image.shape)
+    low = -F.max_pool2d(-planes, 2 * radius + 1, 1, radius).view(image.shape)
+    added = torch.minimum(torch.maximum(restored, low), high) - known
+    if not isinstance(floor, float) or floor > 0:
+        strength = added.square()
+        added = added * (strength / (strength + (2 * torch.as_tensor(floor).to(image)).square()).clamp_min(1e-30))
+    return torch.where(sound, known + added, image)
+
+
+def gradients(picture: Tensor, weight: Tensor) -> Tensor:
+    """(K, 3) mean products xx, xy, yy of the gradients of a (C, H, W) picture under the ``VARIANCES`` of blur.
+
+    ``weight`` is (1, H, W). Gradients are per pixel of the picture at every scale.
+    """
+    rows = []
+    base, step = 0.0, 1.0
+    for octave in range(OCTAVES):
+        wanted = [0.0, 0.5, 1.0, 2.0, 4.0] if octave == 0 else [2.0, 4.0]
+        done, soft = base, picture
+        for variance in wanted:
+            soft = blur(soft, variance - done)
+            done = max(done, variance)
+            rows.append(_products(soft, weight) / step**2)
+        if octave + 1 < OCTAVES:
+            if min(picture.shape[-2:]) < 16:
+                rows += [rows[-1].new_zeros(3)] * (len(VARIANCES) - len(rows))
+                break
+            picture = F.avg_pool2d(blur(picture, PREPARED - base), 2)
+            weight = F.avg_pool2d(weight, 2)
+            # The mean of two by two pixels is itself a blur of variance 1/4.
+            base, step = (PREPARED + 0.25) / 4, step * 2
+    return torch.stack(rows)
+
+
+def _products(picture: Tensor, weight: Tensor) -> Tensor:
+    x = (picture[:, 1:-1, 2:] - picture[:, 1:-1, :-2]) / 2
+    y = (picture[:, 2:, 1:-1] - picture[:, :-2, 1:-1]) / 2
+    inner = weight[:, 1:-1, 1:-1].double()
+    total = inner.sum().clamp_min(1e-12)
+    return torch.stack([((a * b).sum(0, keepdim=True) * inner).sum() / total for a, b in ((x, x), (x, y), (y, y))])
+
+
+def toned(picture: Tensor, weight: Tensor) -> Tensor:
+    """A picture in units of its own mean under a matte, held below three times it: glints do not decide."""
+    known = picture.nan_to_num(0.0, 0.0, 0.0)
+    mean = (known * weight).sum((-2, -1), keepdim=True) / weight.sum().clamp_min(1e-6)
+    scale = mean.abs().amax().clamp_min(1e-6)
+    return (known / scale).clamp(-3, 3)
+
+
+def difference(
+    face: Tensor, plate: Tensor, face_noise: Tensor, plate_noise: Tensor, face_width: float, most: float = SOFTEST
+) -> tuple[float, float]:
+    """Variance of the blur that makes a face as soft as the plate, and how sure that is (0 to 1).
+
+    Args:
+        face, plate: (K,) gradient energies under the ``VARIANCES`` of blur.
+        face_noise, plate_noise: (K,) what grain alone contributes to them.
+        face_width: In pixels.
+        most: Largest standard deviation of the blur, either way, in face widths.
+
+    The blur of variance d turns the energies at s into those at s + d, by the semigroup of Gaussians; d is what
+    best lays one curve over the other, whatever their contrast. Where it is negative the plate is the sharper.
+    """
+    used = [k for k, s in enumerate(VARIANCES) if k < 3 or s <= (FURTHEST * face_width) ** 2 + 4]
+    seen = [line[used].double().cpu() for line in (face, plate)]
+    noises = [line[used].double().cpu() for line in (face_noise, plate_noise)]
+    place = torch.tensor([VARIANCES[k] + FINEST for k in used], dtype=torch.float64)
+    clear = [(signal - noise).clamp_min(0.02 * signal) for signal, noise in zip(seen, noises)]
+    if not all(bool((signal > 0).all()) for signal in clear):
+        return 0.0, 0.0
+    doubt = [noise / signal for noise, signal in zip(noises, clear)]
+    trust = 1 / (1 + (3 * doubt[0]) ** 2) / (1 + (3 * doubt[1]) ** 2)
+    logs = [signal.log() for signal in clear]
+    steps = torch.linspace(0, 1, 121, dtype=torch.float64).square() * (most * face_width) ** 2
+    cost = torch.stack(
+        [_misfit(place, logs[1], logs[0], trust, d) for d in steps]
+        + [_misfit(place, logs[0], logs[1], trust, d) for d in steps[1:]]
+    )
+    shifts = torch.cat([steps, -steps[1:]])
+    return float(shifts[cost.argmin()]), float(trust[:4].mean())
+
+
+def _misfit(place: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shift: Tensor) -> Tensor:
+    """How far the ``line``, read ``shift`` further on, is from the ``goal`` but for a common factor."""
+    there = _read(place.log(), line, (place + shift).log())
+    apart = goal - there
+    total = trust.sum().clamp_min(1e-9)
+    # The face already has the plate's contrast or nearly: a factor far from 1 costs.
+    factor = (trust * apart).sum() / (total + 0.5)
+    return (trust * (apart - factor).abs()).sum() / total + 0.02 * factor.abs()
+
+
+def _read(places: Tensor, values: Tensor, at: Tensor) -> Tensor:
+    """Values between their places, and in a straight line beyond the last."""
+    right = torch.searchsorted(places, at).clamp(1, len(places) - 1)
+    left = right - 1
+    share = (at - places[left]) / (places[right] - places[left])
+    return values[left] + share * (values[right] - values[left])
+
+
+def under(matte: Matte, size: float) -> Matte:
+    """The part of a (1, H, W) matte that lies at least ``size`` pixels inside its edge, soft."""
+    radius = max(1, round(size))
+    solid = -F.max_pool2d(-(matte > 0.5).to(matte)[None], 2 * radius + 1, 1, radius)[0]
+    return solid * matte

@@ -1,0 +1,160 @@
+"""Detail nodes: from measuring a shot to a face with the plate's softness, smear and grain."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from skimage import data
+
+from mien.nodes.detail import detail_face, match_detail, measure_detail
+from mien.ops import detail as details
+from mien.ops import grain as grains
+from mien.ops.blend import over
+from mien.ops.sharpness import blur
+from mien.ops.skin import skin
+from mien.types import Detail, DetailSample, Face, Grain, Layer, Plate, Series
+from shots import points_at
+
+FILM = Grain(
+    40.0,
+    ((1e-5, 3e-4, 0.0),) * 3,
+    ((0.0, 4.0),) * 3,
+    ((0.3, 0.05, 0.0),) * 3,
+    ((0.3, 0.05, 0.0),) * 3,
+    ((1.0, 0.6, 0.5), (0.6, 1.0, 0.6), (0.5, 0.6, 1.0)),
+)
+CORNER = (10, -6)
+WIDTH = 125.0
+
+
+def portrait() -> torch.Tensor:
+    picture = torch.from_numpy(data.astronaut()[20:260, 100:340].copy()).movedim(-1, 0).float()
+    return (picture / 255) ** 2.2
+
+
+def oval(soft: float = 8.0) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(240) - 85.0, torch.arange(240) - 122.0, indexing="ij")
+    return ((1 - torch.hypot(x / 48, y / 62)) * 50 / soft).clamp(0, 1)[None]
+
+
+def face(speed: tuple[float, float] = (0.0, 0.0)) -> Face:
+    points = points_at(122.0 + CORNER[0], 85.0 + CORNER[1], WIDTH)
+    velocity = torch.tensor([*speed, 0.0]).expand(468, 3)
+    return Face(points, torch.ones(468), 1.0, WIDTH, velocity=velocity)
+
+
+def shot(softness: float, film: Grain | None) -> tuple[list[Layer], list[Plate]]:
+    layers, plates = [], []
+    for frame in range(1001, 1006):
+        plate = blur(portrait(), softness)
+        if film is not None:
+            plate = grains.lay(plate, torch.ones(1, 240, 240), film, torch.ones(3, 1, 1), CORNER, frame + 500)
+        layers.append(Layer(portrait(), oval(), CORNER, WIDTH))
+        plates.append(Plate(plate, CORNER, frame))
+    return layers, plates
+
+
+def solved(layers: list[Layer], plates: list[Plate]) -> Series[Detail]:
+    samples = tuple(measure_detail(layer, plate, face()) for layer, plate in zip(layers, plates))
+    return match_detail(Series[DetailSample](1001, samples), smooth=4.0)
+
+
+PLAIN = Detail(WIDTH, 2.0, 2.0, 0.5, FILM, (1.0, 1.0, 1.0))
+
+
+def finish(layer: Layer, plate: Plate, detail: Detail = PLAIN, speed=(0.0, 0.0), **settings) -> Layer:
+    return detail_face(layer, plate, face(speed), detail, **settings)
+
+
+def test_a_sharp_clean_face_becomes_as_soft_and_grainy_as_the_plate() -> None:
+    layers, plates = shot(2.5, FILM)
+    series = solved(layers, plates)
+    results = [
+        detail_face(layer, plate, face(), detail)
+        for layer, plate, detail in zip(layers, plates, series.values)
+        if detail is not None
+    ]
+    again = [measure_detail(result, plate, face()) for result, plate in zip(results, plates)]
+    assert all(abs(sample.blur) < 0.4 for sample in again)
+    assert all(share > 0.7 for sample in again for share in sample.own)
+    level = 0.3
+    for result, plate in zip(results, plates):
+        flat = (slice(None), slice(70, 100), slice(95, 115))
+        rest = [picture[flat] - blur(picture, 4.0)[flat] for picture in (result.image, plate.image)]
+        assert float(rest[0].std() / rest[1].std()) == pytest.approx(1.0, abs=0.2)
+    detail = series.values[0]
+    assert detail is not None
+    a, b, c = detail.grain.variance[1]
+    assert a + level * (b + level * c) == pytest.approx(1e-5 + 3e-4 * level, rel=0.4)
+
+
+def test_a_plate_like_the_face_leaves_it_as_it_is() -> None:
+    layers, plates = shot(0.0, None)
+    detail = solved(layers, plates).values[0]
+    assert detail is not None
+    assert finish(layers[0], plates[0], detail) is layers[0]
+
+
+def test_settings_at_rest_give_the_layer_itself() -> None:
+    layers, plates = shot(2.0, FILM)
+    assert finish(layers[0], plates[0], sharpness=0.0, motion="none", grain=0.0) is layers[0]
+    assert finish(layers[0], plates[0], details.UNMATCHED) is layers[0]
+    empty = replace(layers[0], matte=torch.zeros(1, 240, 240))
+    assert finish(empty, plates[0]) is empty
+
+
+def test_only_smearing_touches_the_matte_and_the_plate_stays() -> None:
+    layers, plates = shot(2.0, FILM)
+    kept = finish(layers[0], plates[0], texture=0.7, soften=0.01)
+    assert kept.matte is layers[0].matte
+    moved = finish(layers[0], plates[0], speed=(20.0, 0.0))
+    assert not torch.equal(moved.matte, layers[0].matte) and moved.mattes["motion"] is moved.matte
+    assert float(moved.matte.sum()) == pytest.approx(float(layers[0].matte.sum()), rel=0.01)
+    for layer in (kept, moved):
+        laid = over(layer.image, plates[0].image, layer.matte)
+        outside = (layer.matte == 0).expand_as(laid)
+        assert torch.equal(laid[outside], plates[0].image[outside])
+
+
+def test_what_stands_in_front_is_not_smeared_over() -> None:
+    layers, plates = shot(2.0, None)
+    front = torch.zeros(1, 240, 240)
+    front[..., 122:] = 1
+    held = replace(layers[0], matte=layers[0].matte * (1 - front), mattes={"held": front})
+    moved = finish(held, plates[0], speed=(24.0, 0.0))
+    assert float(moved.matte[..., 122:].max()) == 0
+
+
+def test_a_frame_is_the_same_whatever_region_it_is_rendered_in() -> None:
+    layers, plates = shot(0.0, FILM)
+    layer, plate = layers[0], plates[0]
+    crop = (slice(None), slice(8, 220), slice(40, 230))
+    corner = (CORNER[0] + 40, CORNER[1] + 8)
+    part = Layer(layer.image[crop], layer.matte[crop], corner, WIDTH)
+    detail = replace(PLAIN, blur=0.0, color_blur=0.0)
+    whole = finish(layer, plate, detail)
+    alone = finish(part, Plate(plate.image[crop], corner, plate.frame), detail)
+    seen = (layer.matte > 0).expand_as(layer.image)[crop]
+    assert torch.equal(whole.image[crop][seen], alone.image[seen])
+    next_frame = finish(layer, replace(plate, frame=2), detail)
+    assert not torch.equal(whole.image, next_frame.image)
+
+
+def test_proxies_blur_less_by_their_scale_and_have_no_grain() -> None:
+    layers, plates = shot(0.0, FILM)
+    small = replace(layers[0], face_width=WIDTH / 2)
+    result = finish(small, plates[0], replace(PLAIN, blur=8.0, color_blur=8.0))
+    inner = layers[0].matte[0] > 0
+    assert torch.allclose(result.image[:, inner], blur(layers[0].image, 2.0)[:, inner], atol=1e-5)
+
+
+def test_texture_of_the_plate_replaces_grain_it_brings() -> None:
+    layers, plates = shot(0.0, FILM)
+    smooth = replace(layers[0], image=blur(portrait(), 16.0))
+    textured = finish(smooth, plates[0], replace(PLAIN, blur=0.0, color_blur=0.0), texture=1.0)
+    points = face().points[:, :2] - torch.tensor([float(v) for v in CORNER])
+    on = skin(points, "mesh", (240, 240), WIDTH)[0] * oval()[0] > 0.99
+    got, wanted = ((p - blur(p, 3.5))[:, on].flatten() for p in (textured.image, plates[0].image))
+    assert float(torch.corrcoef(torch.stack([got, wanted]))[0, 1]) > 0.9
+    # The mask fades and softens toward eyes and brows, and near black a ratio is held back.
+    assert 0.75 < float(got.std() / wanted.std()) < 1.1
