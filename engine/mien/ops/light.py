@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from mien.ops import lattice as knots
 from mien.ops.lattice import Lattice
@@ -19,6 +20,8 @@ TOE = 0.01
 ODD = 0.35
 """Departure from its surroundings, as a logarithm, at which a knot's light counts for little: a beard, the rim of
 spectacles, what lies behind the face."""
+OFTEN = 2
+"""How many times what stands out is found anew."""
 MOST = math.log(8)
 """Largest light that is ever put on or taken away."""
 NOTHING = 1e-30
@@ -71,15 +74,21 @@ def ratio(sums: Sums, white: float, radius: float = 0.0, trust: Tensor | float =
     return torch.where(weight > NOTHING, torch.asinh(back * over) - torch.asinh(front * over), 0.0)
 
 
-def trusted(light: Tensor, expected: Tensor, odd: float = ODD) -> Tensor:
-    """(..., 1, n, m) how far knots are believed whose light is not what was expected (Welsch's weights)."""
-    return torch.exp(-0.5 * ((light - expected) / odd).square().mean(-3, keepdim=True))
+def trusted(sums: Sums, white: float, expected: Tensor) -> Tensor:
+    """(..., 1, n, m) how far knots are believed whose light is not what was expected (Welsch's weights).
+
+    Knots share pixels: beside one that is not believed, none is.
+    """
+    far = ((ratio(sums, white) - expected) / ODD).square().mean(-3, keepdim=True) * (sums.weight > NOTHING)
+    return torch.exp(-0.5 * max_pool2d(far.view(-1, 1, *far.shape[-2:]), 3, 1, 1).view(far.shape))
 
 
 def broad(sums: Sums, white: float, radius: float) -> Tensor:
     """The light of the back over the front, averaged over a radius in knots, leaving out what stands out."""
     light = ratio(sums, white, radius)
-    return ratio(sums, white, radius, trusted(ratio(sums, white), light))
+    for _ in range(OFTEN):
+        light = ratio(sums, white, radius, trusted(sums, white, light))
+    return light
 
 
 def shade(image: Image, light: Tensor, over: Lattice, amount: Tensor | None = None) -> Image:
@@ -87,5 +96,5 @@ def shade(image: Image, light: Tensor, over: Lattice, amount: Tensor | None = No
 
     ``amount`` (..., 1, H, W) says how much of it, pixel by pixel; none is all of it.
     """
-    bounded = knots.spread(MOST * torch.tanh(light / MOST), over)
+    bounded = knots.spread(light.clamp(-MOST, MOST), over)
     return image * torch.exp(bounded if amount is None else bounded * amount)

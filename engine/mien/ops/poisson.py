@@ -1,8 +1,8 @@
 """Smooth fields that take given values in some places and obey Poisson's equation everywhere else.
 
 Solved by full multigrid (Brandt 1977; Briggs, Henson and McCormick 2000): first on the coarsest grid, each
-answer the start for the next finer one, with cycles down and back on the way. Smoothing is by Jacobi sweeps whose weights
-are the roots of a Chebyshev polynomial: as good as twice as many plain ones, and all pixels at once.
+answer the start for the next finer one, with cycles down and back on the way. Smoothing is by Jacobi sweeps
+whose weights are the roots of a Chebyshev polynomial: as good as twice as many plain ones, all pixels at once.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ PATIENCE = 12
 TWICE = (1, 2)
 """Grids below which the next coarser one is visited twice: what is wrong broadly then goes as fast as what is fine, for
 a tenth of the time."""
-SETTLING = 8
+SETTLING = 24
 """Rounds of sweeps on the coarsest grid."""
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """One grid: 1 where the field is sought, the weight of a pixel in its own equation, and for each sweep what it keeps
-    of the field and what it takes of the neighbors."""
+    """One grid: 1 where the field is sought, the weight of a pixel in its own equation, and for each sweep what it
+    keeps of the field and what it takes of the neighbors."""
 
     free: Tensor
     weight: Tensor

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from mien.ops import lattice as knots
 from mien.ops import poisson
-from mien.ops.light import Sums, broad, ratio, trusted
+from mien.ops.light import OFTEN, Sums, broad, ratio, trusted
 
 FIRM = 4.0
 """How hard the rim draws the field to the light that was measured there; each neighboring knot draws with 1."""
 WIDE = 8.0
 """Knots over which light is averaged that tells what to expect at the rim."""
-OFTEN = 2
-"""How many times what stands out at the rim is found anew."""
 BANDS = 4
 
 
@@ -32,7 +30,7 @@ def gradient(sums: Sums, white: float) -> Tensor:
     everywhere = torch.ones_like(rim)
     field = broad(sums, white, WIDE)
     for _ in range(OFTEN):
-        field = poisson.solve(light, everywhere, pull=FIRM * rim * trusted(light, field))
+        field = poisson.solve(light, everywhere, pull=FIRM * rim * trusted(sums, white, field))
     return field
 
 
@@ -47,14 +45,15 @@ def multiband(sums: Sums, white: float, reach: float) -> Tensor:
         reach: Knots over which the broadest band fades.
     """
     light = ratio(sums, white)
-    trust = trusted(light, broad(sums, white, WIDE))
+    trust = trusted(sums, white, broad(sums, white, WIDE))
     total = torch.zeros_like(light)
-    radii = [reach / 2 ** (BANDS - 1 - band) for band in range(BANDS)]
+    # A Gaussian's weights have all but faded at twice its radius.
+    radii = [reach / 2 ** (BANDS - band) for band in range(BANDS)]
     ones = torch.ones_like(sums.cover)
     finer = torch.lerp(ratio(sums, white, radii[0], trust), light, trust)
     for radius in radii:
         coarser = ratio(sums, white, radius, trust)
         depth = (2 * knots.blur(sums.cover, radius) / knots.blur(ones, radius) - 1).clamp(0, 1)
-        total = total + (1 - depth) * ((finer - coarser) if radius < reach else finer)
+        total = total + (1 - depth) * ((finer - coarser) if radius < radii[-1] else finer)
         finer = coarser
     return total

@@ -7,7 +7,7 @@ from mien.ops import lattice as knots
 from mien.ops.lattice import Lattice
 from mien.types import Image, Matte
 
-NOTHING = 1e-6
+NOTHING = 1e-20
 
 
 def light_wrap(front: Image, back: Image, matte: Matte, over: Lattice, radius: float) -> Tensor:
@@ -21,8 +21,8 @@ def light_wrap(front: Image, back: Image, matte: Matte, over: Lattice, radius: f
     own = _blurred(front, matte, over, radius)
     area = knots.blur((over.rows.sum(-1)[:, None] * over.columns.sum(-1)), radius)
     share = spilled[..., 3:, :, :] / area
-    excess = _mean(spilled) - _mean(own)
-    return knots.spread(share * excess.clamp(min=0), over)
+    excess = (_mean(spilled) - _mean(own)).clamp(min=0)
+    return knots.spread(torch.where(own[..., 3:, :, :] > NOTHING, share * excess, 0.0), over)
 
 
 def _blurred(image: Image, weight: Matte, over: Lattice, radius: float) -> Tensor:
