@@ -21,9 +21,11 @@ from torch import Generator
 
 from mien import mesh
 from mien.models.crops import crop_from_points, crop_matrices, cut_crop
-from mien.train.facekit import load_kit
+from mien.train.facekit import Kit, load_kit
 from mien.train.faces import MARGIN, Drawing, draw
+from mien.train.skins import Skins, project
 from mien.train.splits import TRAINED_CLIPS
+from mien.types import MienError
 
 SIDE = 160
 """Width and height of stored crops: MARGIN face sizes."""
@@ -232,6 +234,18 @@ def crop_of(box: torch.Tensor) -> torch.Tensor:
     return torch.stack(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, side, torch.zeros(())))[None]
 
 
+def filmed_skins(kit: Kit, folder: Path, most: int = 120) -> Skins:
+    """Skins of the people in a folder's filmed shards, at most so many faces, evenly spread."""
+    albums = [load_album(path) for path in sorted(folder.glob("filmed-*.safetensors"))]
+    if not albums:
+        raise MienError(f"There are no filmed shards in {folder}. Make some: python -m mien.train.album film.")
+    pictures = np.concatenate([album.pictures for album in albums])
+    points = np.concatenate([album.points for album in albums])
+    rows = np.unique(np.linspace(0, len(pictures) - 1, min(most, len(pictures))).round().astype(int))
+    shown = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 255
+    return project(kit, shown, torch.from_numpy(points[rows]))
+
+
 @app.command("draw")
 def draw_command(
     facekit: Annotated[Path, typer.Option(help="facekit.npz")],
@@ -239,18 +253,20 @@ def draw_command(
     shards: Annotated[int, typer.Option(help="How many shards to draw.")] = 100,
     per_shard: Annotated[int, typer.Option(help="People in each.")] = 512,
     seed: Annotated[int, typer.Option(help="Another seed draws other people.")] = 0,
+    skins: Annotated[Path | None, typer.Option(help="Folder of filmed shards, whose skin some people wear.")] = None,
 ) -> None:
     """Draw people. Shards already there are kept, so that a killed run continues."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     kit = load_kit(facekit)
+    worn = None if skins is None else filmed_skins(kit, skins)
     for shard in range(shards):
         path = output / f"drawn-{seed}-{shard:04d}.safetensors"
         if path.exists():
             continue
         generator = Generator().manual_seed(seed * 1_000_003 + shard)
         random = np.random.default_rng((seed, shard))
-        parts = [dressed(draw(kit, 32, generator, SIDE), random) for _ in range(per_shard // 32)]
+        parts = [dressed(draw(kit, 32, generator, SIDE, skins=worn), random) for _ in range(per_shard // 32)]
         save_album(Album(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))), path)
         typer.echo(path.name)
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from mien import mesh
+from mien.train.backdrops import backdrops, chance, noise, uniform
 from mien.train.facekit import (
     ATLAS_HEIGHT,
     EYE,
@@ -25,6 +26,7 @@ from mien.train.facekit import (
     vertex_normals,
 )
 from mien.train.raster import interpolate, rasterize
+from mien.train.skins import Skins, lend
 
 MARGIN = 1.875
 """Side of a drawn picture, in sizes of the face: the crop a network sees (1.5) and a quarter more around it."""
@@ -62,7 +64,9 @@ class _Looks(NamedTuple):
     visor: Tensor
 
 
-def draw(kit: Kit, batch: int, generator: Generator, size: int, margin: float = MARGIN) -> Drawing:
+def draw(
+    kit: Kit, batch: int, generator: Generator, size: int, margin: float = MARGIN, skins: Skins | None = None
+) -> Drawing:
     """Draw one picture each of ``batch`` people.
 
     Args:
@@ -71,6 +75,7 @@ def draw(kit: Kit, batch: int, generator: Generator, size: int, margin: float = 
         generator: CPU generator; the same seed draws the same people.
         size: Width and height of the pictures in pixels.
         margin: Side of the pictures, in sizes of the face.
+        skins: Photographed skin, which some of the people wear.
     """
     # Two people share one skin and one head of hair: textures cost more than shapes.
     pairs = (batch + 1) // 2
@@ -89,7 +94,7 @@ def draw(kit: Kit, batch: int, generator: Generator, size: int, margin: float = 
     values = torch.cat((diffuse, gloss, place, skin, eye), -1)
     seen = interpolate(fragments, kit.triangles, values).permute(0, 3, 1, 2)
     once = _Looks(*(choice[::2] for choice in looks))
-    atlas = _atlases(kit, once, generator).repeat_interleave(2, 0)[:batch]
+    atlas = _atlases(kit, once, generator, skins).repeat_interleave(2, 0)[:batch]
     texture = functional.grid_sample(
         atlas, seen[:, 4:6].permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -107,31 +112,23 @@ def draw(kit: Kit, batch: int, generator: Generator, size: int, margin: float = 
     return Drawing(pictures.clamp(0, 1), cover, centered, visibility, _soften(texture[:, 3:4] * there), angles)
 
 
-def _uniform(batch: int, low: float, high: float, generator: Generator) -> Tensor:
-    return low + (high - low) * torch.rand(batch, generator=generator)
-
-
-def _chance(batch: int, probability: float, generator: Generator) -> Tensor:
-    return torch.rand(batch, generator=generator) < probability
-
-
 def _choose_looks(batch: int, generator: Generator) -> _Looks:
-    bald = _chance(batch, 0.12, generator)
-    hat = _chance(batch, 0.12, generator)
+    bald = chance(batch, 0.12, generator)
+    hat = chance(batch, 0.12, generator)
     return _Looks(
-        hairline=_uniform(batch, -0.8, 1.0, generator) - 2.6 * _chance(batch, 0.2, generator).float(),
-        hair_volume=torch.where(bald, 0.0, _uniform(batch, 0.05, 2.2, generator)),
-        long_hair=_chance(batch, 0.35, generator) & ~bald,
+        hairline=uniform(batch, -0.8, 1.0, generator) - 2.6 * chance(batch, 0.2, generator).float(),
+        hair_volume=torch.where(bald, 0.0, uniform(batch, 0.05, 2.2, generator)),
+        long_hair=chance(batch, 0.35, generator) & ~bald,
         hat=hat,
-        hat_height=_uniform(batch, 5.6, 8.6, generator),
-        hat_tilt=_uniform(batch, -0.3, 0.3, generator),
-        visor=torch.where(_chance(batch, 0.6, generator), _uniform(batch, 1.0, 6.0, generator), 0.0),
+        hat_height=uniform(batch, 5.6, 8.6, generator),
+        hat_tilt=uniform(batch, -0.3, 0.3, generator),
+        visor=torch.where(chance(batch, 0.6, generator), uniform(batch, 1.0, 6.0, generator), 0.0),
     )
 
 
 def _bodies(kit: Kit, batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Vertices (B, V, 3) and mesh points (B, 468, 3) of random people with random expressions."""
-    spread = _uniform(batch, 0.5, 1.15, generator)[:, None]
+    spread = uniform(batch, 0.5, 1.3, generator)[:, None]
     shape = torch.randn(batch, len(kit.identity), generator=generator) * spread
     face = _expressions(kit.names, batch, generator)
     shape, face = shape.to(kit.neutral), face.to(kit.neutral)
@@ -144,24 +141,24 @@ def _expressions(names: list[str], batch: int, generator: Generator) -> Tensor:
     """Weights (B, E): a few at a time, mostly the same left and right; blinks, gaze and jaw drawn apart."""
     index = {name: k for k, name in enumerate(names)}
     count = len(names)
-    busy = _uniform(batch, 0.0, 0.22, generator)[:, None]
+    busy = uniform(batch, 0.0, 0.22, generator)[:, None]
     weights = torch.rand(batch, count, generator=generator).square()
     weights = weights * (torch.rand(batch, count, generator=generator) < busy)
     for left, right in symmetric_pairs(names):
-        same = _chance(batch, 0.75, generator)
+        same = chance(batch, 0.75, generator)
         weights[:, right] = torch.where(same, weights[:, left], weights[:, right])
     for name in ("PupilDilate_L", "PupilDilate_R", "mouthClose"):
         weights[:, index[name]] = 0
     weights[:, index["jawOpen"]] = torch.where(
-        _chance(batch, 0.4, generator), torch.rand(batch, generator=generator) ** 1.5, 0.0
+        chance(batch, 0.4, generator), torch.rand(batch, generator=generator) ** 1.5, 0.0
     )
-    blink = torch.where(_chance(batch, 0.18, generator), 1.0, 0.6 * torch.rand(batch, generator=generator) ** 2)
-    wink = _chance(batch, 0.03, generator)
+    blink = torch.where(chance(batch, 0.18, generator), 1.0, 0.6 * torch.rand(batch, generator=generator) ** 2)
+    wink = chance(batch, 0.03, generator)
     weights[:, index["eyeBlink_L"]] = blink
     weights[:, index["eyeBlink_R"]] = torch.where(wink, 1 - blink, blink)
-    smiles = torch.where(_chance(batch, 0.3, generator), _uniform(batch, 0.2, 1.1, generator), 0.0)
+    smiles = torch.where(chance(batch, 0.3, generator), uniform(batch, 0.2, 1.1, generator), 0.0)
     for name, share in (("mouthSmile", 1.0), ("cheekSquint", 0.7), ("mouthUpperUp", 0.7), ("mouthLowerDown", 0.6)):
-        part = smiles * share * _uniform(batch, 0.3, 1.0, generator) if share < 1 else smiles
+        part = smiles * share * uniform(batch, 0.3, 1.0, generator) if share < 1 else smiles
         for side in "LR":
             weights[:, index[f"{name}_{side}"]] = weights[:, index[f"{name}_{side}"]].maximum(part)
     wide = 1 - blink
@@ -208,10 +205,10 @@ def _dress(kit: Kit, vertices: Tensor, looks: _Looks, generator: Generator) -> T
     front = torch.exp(-((rim / 0.7).square())) * (kit.neutral[:, 2] > 2) * skin * wears
     pushed[..., 2] += front * looks.visor.to(vertices)[:, None]
     curtain = kit.part == HAIR
-    lengths = _uniform(batch, 0.45, 1.1, generator).to(vertices)[:, None]
-    widths = _uniform(batch, 0.78, 1.12, generator).to(vertices)[:, None]
+    lengths = uniform(batch, 0.45, 1.1, generator).to(vertices)[:, None]
+    widths = uniform(batch, 0.78, 1.12, generator).to(vertices)[:, None]
     # From hanging behind the ears to falling over the cheeks.
-    forward = _uniform(batch, -1.0, 6.0, generator).to(vertices)[:, None]
+    forward = uniform(batch, -1.0, 6.0, generator).to(vertices)[:, None]
     shown = looks.long_hair.to(vertices.device)[:, None, None]
     shell = vertices[:, curtain].clone()
     shell[..., 1] = 10 + (shell[..., 1] - 10) * lengths
@@ -224,7 +221,7 @@ def _dress(kit: Kit, vertices: Tensor, looks: _Looks, generator: Generator) -> T
 def _turns(batch: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Rotations (B, 3, 3) in head space (y up), and their angles (B, 3) as mesh.Pose counts them."""
     near = torch.randn(batch, generator=generator) * 25
-    yaw = torch.where(_chance(batch, 0.5, generator), near, _uniform(batch, -95, 95, generator)).clamp(-95, 95)
+    yaw = torch.where(chance(batch, 0.4, generator), near, uniform(batch, -95, 95, generator)).clamp(-95, 95)
     pitch = (torch.randn(batch, generator=generator) * 16).clamp(-42, 42)
     roll = (torch.randn(batch, generator=generator) * 14).clamp(-42, 42)
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
@@ -236,7 +233,7 @@ def _project(
 ) -> tuple[Tensor, Tensor]:
     """Perspective view that centers the points' bounding box; depth in pixels at the middle of the face."""
     middle = points.mean(1, keepdim=True)
-    distance = torch.exp(_uniform(len(points), math.log(30), math.log(250), generator)).to(points)[:, None]
+    distance = torch.exp(uniform(len(points), math.log(30), math.log(250), generator)).to(points)[:, None]
 
     def view(positions: Tensor) -> Tensor:
         turned = (positions - middle) @ rotation.transpose(1, 2)
@@ -264,15 +261,15 @@ def _light(kit: Kit, normals: Tensor, rotation: Tensor, generator: Generator) ->
     )
     coefficients[:, :1] = 1
     ambient = (harmonics @ (coefficients * tint).to(device)).clamp_min(0.05) * open_sky.clamp(max=1.3)
-    share = _uniform(batch, 0.1, 1.0, generator).to(device)[:, None, None]
+    share = uniform(batch, 0.1, 1.0, generator).to(device)[:, None, None]
     diffuse, gloss = ambient * share, torch.zeros_like(normals[..., :1])
-    wrap = _uniform(batch, 0.0, 0.4, generator).to(device)[:, None, None]
-    sharp = torch.exp(_uniform(batch, math.log(6), math.log(60), generator)).to(device)[:, None, None]
+    wrap = uniform(batch, 0.0, 0.4, generator).to(device)[:, None, None]
+    sharp = torch.exp(uniform(batch, math.log(6), math.log(60), generator)).to(device)[:, None, None]
     for lamp in range(3):
         toward = torch.randn(batch, 3, generator=generator)
         toward[:, 2] = toward[:, 2].abs() * (1 if lamp else 1.5) - 0.3 * (lamp == 2)
         toward = functional.normalize(toward, dim=-1)
-        on = _chance(batch, (0.9, 0.4, 0.2)[lamp], generator).float() * _uniform(batch, 0.2, 2.0, generator)
+        on = chance(batch, (0.9, 0.4, 0.2)[lamp], generator).float() * uniform(batch, 0.2, 2.0, generator)
         color = (1 + 0.3 * torch.randn(batch, 3, generator=generator)).clamp(0.2, 2) * on[:, None]
         # Shadows were cast beforehand, for the mean face: look up the directions next to this lamp's.
         in_head = (toward[:, None] @ rotation.cpu())[:, 0]
@@ -283,7 +280,7 @@ def _light(kit: Kit, normals: Tensor, rotation: Tensor, generator: Generator) ->
         diffuse = diffuse + color * facing * reaches
         half = functional.normalize(toward + torch.tensor([0.0, 0.0, 1.0], device=device)[None, :, None], dim=1)
         gloss = gloss + color.mean(-1, keepdim=True) * reaches * (normals @ half).clamp_min(0) ** sharp
-    oily = torch.exp(_uniform(batch, math.log(0.2), math.log(12), generator)).to(device)[:, None, None]
+    oily = torch.exp(uniform(batch, math.log(0.2), math.log(12), generator)).to(device)[:, None, None]
     return diffuse, gloss * oily
 
 
@@ -291,10 +288,10 @@ def _develop(light: Tensor, there: Tensor, generator: Generator) -> Tensor:
     """Expose, white-balance and encode for display."""
     batch = len(light)
     level = (light * there).sum((1, 2, 3)) / (3 * there.sum((1, 2, 3)).clamp_min(1))
-    wanted = torch.exp(_uniform(batch, math.log(0.04), math.log(0.55), generator)).to(light)
+    wanted = torch.exp(uniform(batch, math.log(0.04), math.log(0.55), generator)).to(light)
     # Half of the exposure is left to the skin, so that dark skin is not always bright.
     gain = (wanted / level.clamp_min(1e-3)).sqrt() * (0.25 / level.clamp_min(1e-3)).sqrt().clamp(0.3, 3)
-    gamma = _uniform(batch, 1.7, 2.5, generator).to(light)
+    gamma = uniform(batch, 1.7, 2.5, generator).to(light)
     exposed = (light * gain[:, None, None, None]).clamp(1e-5, 1.0)
     return exposed ** (1 / gamma)[:, None, None, None]
 
@@ -312,53 +309,14 @@ def _nearest_depth(depth: Tensor, points: Tensor) -> Tensor:
     return depth.flatten(1).gather(1, texel[..., 1] * size + texel[..., 0])
 
 
-def noise(batch: int, channels: int, size: tuple[int, int], cells: int, generator: Generator) -> Tensor:
-    """Smooth noise (B, C, *size) of about unit strength, ``cells`` across."""
-    rows = max(2, round(cells * size[0] / max(size)))
-    columns = max(2, round(cells * size[1] / max(size)))
-    grid = torch.randn(batch, channels, rows, columns, generator=generator)
-    return functional.interpolate(grid, size, mode="bilinear", align_corners=False)
-
-
-def backdrops(batch: int, size: int, generator: Generator) -> Tensor:
-    """Made-up backgrounds (B, 3, S, S) in 0..1: washes of color, blotches, bars and grain."""
-    small = max(size // 2, 32)
-    base = torch.rand(batch, 3, 1, 1, generator=generator)
-    picture = base + 0.25 * torch.rand(batch, 1, 1, 1, generator=generator) * noise(
-        batch, 3, (small, small), 3, generator
-    )
-    for cells in (6, 14, 40):
-        gain = 0.3 * torch.rand(batch, 1, 1, 1, generator=generator).square()
-        picture = picture + gain * noise(batch, 3, (small, small), cells, generator)
-    axis = torch.arange(small) / small - 0.5
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    for _ in range(4):
-        turn = torch.rand(batch, 1, 1, generator=generator) * 2 * math.pi
-        along = x * turn.cos() + y * turn.sin() - torch.randn(batch, 1, 1, generator=generator) * 0.3
-        across = -x * turn.sin() + y * turn.cos() - torch.randn(batch, 1, 1, generator=generator) * 0.3
-        wide, high = (torch.exp(_uniform(batch, -3.0, 0.0, generator))[:, None, None] for _ in range(2))
-        round_shape = _chance(batch, 0.4, generator)[:, None, None]
-        distance = torch.where(
-            round_shape,
-            (along / wide).square() + (across / high).square(),
-            (along / wide).abs().maximum((across / high).abs()),
-        )
-        edge = torch.exp(_uniform(batch, 0.0, 4.0, generator))[:, None, None]
-        shape = torch.sigmoid((1 - distance) * edge)[:, None]
-        picture = picture + shape * (torch.rand(batch, 3, 1, 1, generator=generator) - picture)
-    gray = picture.mean(1, keepdim=True)
-    picture = torch.lerp(gray, picture, torch.rand(batch, 1, 1, 1, generator=generator))
-    return functional.interpolate(picture.clamp(0, 1), (size, size), mode="bilinear", align_corners=False)
-
-
-def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
+def _atlases(kit: Kit, looks: _Looks, generator: Generator, skins: Skins | None) -> Tensor:
     """Albedo and face mask (B, 4, ATLAS_HEIGHT, PAGE) for each person."""
     batch = len(looks.hat)
     where = kit.regions
     page = (PAGE, PAGE)
 
     def each(low: float, high: float) -> Tensor:
-        return _uniform(batch, low, high, generator)[:, None, None, None]
+        return uniform(batch, low, high, generator)[:, None, None, None]
 
     def color(spread: float) -> Tensor:
         return torch.exp(spread * torch.randn(batch, 3, 1, 1, generator=generator))
@@ -367,6 +325,8 @@ def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
         torch.tensor(c).log()[None, :, None, None] for c in ((0.66, 0.43, 0.33), (0.05, 0.028, 0.02))
     )
     tone = torch.exp(torch.lerp(light_skin, dark_skin, each(0, 1) ** 1.3)) * color(0.08)
+    lent = None if skins is None else lend(skins, tone, generator)
+    tone = tone if lent is None else lent.tone
     mottle = torch.zeros(batch, 1, *page)
     for gain, cells in ((0.12, 8), (0.1, 24), (0.14, 80), (0.12, 200)):
         mottle = mottle + each(0.0, gain) * noise(batch, 1, page, cells, generator)
@@ -376,15 +336,15 @@ def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
     skin = skin * torch.exp(-each(0, 0.7) * where.socket)
     freckles = (noise(batch, 1, page, 140, generator) > each(1.6, 4.0)).float() * (where.cheek + where.nose).clamp(0, 1)
     skin = skin * (1 - 0.4 * freckles)
-    lipstick = torch.where(_chance(batch, 0.25, generator)[:, None, None, None], each(0.2, 0.8), 0.0)
+    lipstick = torch.where(chance(batch, 0.25, generator)[:, None, None, None], each(0.2, 0.8), 0.0)
     lip_tint = torch.exp(torch.tensor([-0.05, -0.55, -0.4])[None, :, None, None] * each(0.1, 1.6))
     lip = torch.lerp(tone * lip_tint, torch.tensor([0.4, 0.03, 0.05])[None, :, None, None] * color(0.4), lipstick)
     skin = torch.lerp(skin, lip * torch.exp(0.5 * mottle), where.lips * each(0.5, 1.0))
 
-    gray = _chance(batch, 0.25, generator)[:, None, None, None]
+    gray = chance(batch, 0.25, generator)[:, None, None, None]
     brown = torch.tensor([0.25, 0.14, 0.07])[None, :, None, None] * torch.exp(each(-2.6, 0.9)) * color(0.25)
     hair = torch.where(gray, torch.exp(each(-2.5, -0.4)).expand(-1, 3, -1, -1), brown)
-    dyed = _chance(batch, 0.05, generator)[:, None, None, None]
+    dyed = chance(batch, 0.05, generator)[:, None, None, None]
     hair = torch.where(dyed, torch.rand(batch, 3, 1, 1, generator=generator), hair)
     strands = noise(batch, 1, page, 120, generator)
     brow_hair = torch.lerp(hair, torch.tensor([0.03, 0.018, 0.012])[None, :, None, None], each(0, 1.0))
@@ -393,14 +353,15 @@ def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
     brow = torch.sigmoid((thickness - (where.brow_across - lift).abs()) * each(6, 18) + 0.8 * strands)
     brow = brow * (where.brow_across.abs() < 2) * each(0.0, 1.0) ** 0.4
     skin = torch.lerp(skin, brow_hair, brow.clamp(0, 1))
-    liner = torch.where(_chance(batch, 0.4, generator)[:, None, None, None], each(0.2, 1.0), each(0.0, 0.4))
+    liner = torch.where(chance(batch, 0.4, generator)[:, None, None, None], each(0.2, 1.0), each(0.0, 0.4))
     skin = skin * (1 - liner * torch.sigmoid((each(0.05, 0.35) - where.lid) * 16))
-    stubble = torch.where(_chance(batch, 0.45, generator)[:, None, None, None], each(0, 1), 0.0)
+    stubble = torch.where(chance(batch, 0.45, generator)[:, None, None, None], each(0, 1), 0.0)
     edge = noise(batch, 1, page, 10, generator)
     beard = (
         where.beard * torch.sigmoid(3 * edge + each(-2, 5)) * stubble * torch.sigmoid(strands + each(-1, 3))
     ).clamp(0, 1)
     skin = torch.lerp(skin, hair, beard)
+    skin = skin if lent is None else torch.lerp(skin, lent.page, lent.cover)
     above = where.hairline - looks.hairline[:, None, None, None]
     has_hair = (looks.hair_volume > 0).float()[:, None, None, None]
     scalp = torch.sigmoid((above + 0.6 * edge) * each(1.5, 5)) * has_hair
@@ -421,7 +382,7 @@ def _atlases(kit: Kit, looks: _Looks, generator: Generator) -> Tensor:
     iris = each(0.52, 0.64)
     dark = torch.tensor([0.10, 0.045, 0.02])[None, :, None, None]
     pale = torch.rand(batch, 3, 1, 1, generator=generator) * 0.3 + torch.tensor([0.05, 0.1, 0.12])[None, :, None, None]
-    iris_color = torch.where(_chance(batch, 0.55, generator)[:, None, None, None], dark * color(0.4), pale)
+    iris_color = torch.where(chance(batch, 0.55, generator)[:, None, None, None], dark * color(0.4), pale)
     white = torch.tensor([0.72, 0.68, 0.65])[None, :, None, None] * each(0.45, 1.1)
     eye = torch.lerp(white, iris_color * (0.6 + radius), torch.sigmoid((iris - radius) * 30))
     eye = eye * (1 - torch.sigmoid((each(0.16, 0.32) - radius) * 40)) + 0.005
