@@ -30,6 +30,11 @@ FORMAT = 1
 NOTHING = np.zeros((1, 1), np.float32)
 
 
+def numbered(frame: int) -> str:
+    """A frame's number as names of files hold it."""
+    return f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where and how a job's frames are written."""
@@ -59,7 +64,7 @@ class Destination:
     def files(self, frame: int) -> dict[str, Path]:
         """Every file of one frame by role."""
         output = self.job.recipe.output
-        number = f"{frame:04d}" if frame >= 0 else f"-{-frame:04d}"
+        number = numbered(frame)
         named = {
             "layer": {"layer": f"layer/{output.name}.{number}.exr"},
             "full": {"full": f"full/{output.name}.{number}.exr"},
