@@ -1,4 +1,4 @@
-"""Detail nodes: sharpness, motion blur, grain and texture."""
+"""Detail nodes: flicker, sharpness, motion blur, grain and texture."""
 
 import math
 from dataclasses import replace
@@ -10,15 +10,59 @@ from torch import Tensor
 from mien.declare import Slider
 from mien.nodes.finish import cut, under
 from mien.ops import detail as details
+from mien.ops import grade as moves
 from mien.ops import region
+from mien.ops.deflicker import flicker, log_light
 from mien.ops.grain import lay
 from mien.ops.motion_blur import streak, velocity_field
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
-from mien.types import Detail, DetailSample, Face, Layer, Plate, Series
+from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series
 
 PROXY = 0.9
 """Size of a picture over the plate's, below which its pixels have averaged the grain away."""
+
+
+def deflicker(
+    samples: Series[ColorSample],
+    grades: Series[Grade],
+    *,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+    frames: Annotated[float, Slider(0, 24, unit="frames", min=0)] = 4.0,
+) -> Series[Grade]:
+    """Solve over the whole shot the gains that take flicker out of a converted and graded face.
+
+    Args:
+        samples: Colors of face and plate, as measured in each frame.
+        grades: The match of color that was solved from them, and that the face has already.
+        amount: How much of the flicker is taken out; 0 leaves the face as it is.
+        frames: Changes faster than about this many frames, with no cause in the plate's light, are flicker.
+    """
+    known = [sample is not None and sample.weight > 0 for sample in samples.values]
+    if amount == 0 or not any(known):
+        return Series(samples.first, tuple(None if s is None else moves.IDENTITY for s in samples.values))
+    rows = torch.zeros(len(known), 2, 3, dtype=torch.float64)
+    for row, sample in enumerate(samples.values):
+        if sample is not None and sample.weight > 0:
+            rows[row] = log_light(sample, grades.at(samples.first + row) or moves.IDENTITY)
+    face, plate = rows.unbind(1)
+    gains = (amount * flicker(face, plate, torch.tensor(known).double(), frames)).exp().tolist()
+    solved = [
+        None if sample is None else moves.IDENTITY if gain == [1.0, 1.0, 1.0] else moves.diagonal(gain, (0.0,) * 3)
+        for sample, gain in zip(samples.values, gains)
+    ]
+    return Series(samples.first, tuple(solved))
+
+
+def level_face(layer: Layer, grade: Grade) -> Layer:
+    """Give a face the gains that take its flicker out.
+
+    Args:
+        layer: Face, graded.
+        grade: What deflicker solved for this frame.
+    """
+    image = moves.apply(layer.image, grade)
+    return layer if image is layer.image else replace(layer, image=image)
 
 
 def measure_detail(layer: Layer, plate: Plate, face: Face) -> DetailSample:
@@ -140,4 +184,4 @@ def _pasted(layer: Layer, image: Tensor, matte: Tensor, rows: slice, columns: sl
         return replace(layer, image=whole)
     smeared = layer.matte.clone()
     smeared[..., rows, columns] = matte
-    return replace(layer, image=whole).shaped("motion", smeared)
+    return replace(layer, image=whole, matte=smeared)

@@ -23,14 +23,14 @@ def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
     reach = max(1, math.ceil(3 * frames))
     offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
     near = torch.exp(-0.5 * (offset / frames).square())
-    rows = _windows(values.double().T, reach).movedim(0, -1)
-    base = _windows(weight.double()[None], reach)[0] * near
+    rows = windows(values.double().T, reach).movedim(0, -1)
+    base = windows(weight.double()[None], reach)[0] * near
     trust, result = base, values.double()
     for _ in range(ROUNDS):
         lines = _line(offset, rows, trust)
         result = lines[0]
         apart = (rows - lines[0][:, None] - lines[1][:, None] * offset[:, None]).abs()
-        usual = _median(apart, base).clamp_min(1e-12)
+        usual = median(apart, base).clamp_min(1e-12)
         # A frame that is out in one channel is out in all.
         strange = (apart / (6 * usual[:, None])).amax(-1).clamp_max(1)
         trust = base * (1 - strange.square()).square()
@@ -42,7 +42,7 @@ def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
     return result.to(values.dtype)
 
 
-def _windows(lines: Tensor, reach: int) -> Tensor:
+def windows(lines: Tensor, reach: int) -> Tensor:
     """(C, F, 2 reach + 1) what lies around every frame of (C, F); 0 past the ends."""
     return F.pad(lines, (reach, reach)).unfold(-1, 2 * reach + 1, 1)
 
@@ -58,7 +58,7 @@ def _line(offset: Tensor, rows: Tensor, trust: Tensor) -> tuple[Tensor, Tensor]:
     return mean - slope * middle, slope
 
 
-def _median(apart: Tensor, base: Tensor) -> Tensor:
+def median(apart: Tensor, base: Tensor) -> Tensor:
     """(F, C) weighted medians of (F, W, C)."""
     order = apart.argsort(1)
     weights = base[..., None].expand_as(apart).gather(1, order).cumsum(1)
