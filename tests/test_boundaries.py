@@ -20,7 +20,7 @@ RUNNER = {
     f"mien.{name}"
     for name in (
         "chain", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
-        "progress", "report", "run", "trained",
+        "progress", "report", "run", "trained", "neighbors", "roto",
     )
 }  # fmt: skip
 
@@ -54,8 +54,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.commands": {
         *ARRAYS, *WORKING, *RUNNER, "mien.commands", "mien.demo", "mien.facesets", "mien.sheet", "mien.train",
     },
+    "mien.client": set(),
+    "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
     "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.train", *RUNNER},
-    "mien.__main__": {"typer", "mien.trainline", "mien.commands", *WORKING, *RUNNER},
+    "mien.__main__": {"typer", "mien.client", "mien.commands", "mien.serve", "mien.trainline", *WORKING, *RUNNER},
 }  # fmt: skip
 """For each module or package of the engine, what it may import beside the standard library."""
 
@@ -211,7 +213,7 @@ def test_import_is_light():
     assert int(fresh(count)) <= 2
 
 
-@pytest.mark.parametrize("name", ["mien.declare", "mien.recipe"])
+@pytest.mark.parametrize("name", ["mien.client", "mien.declare", "mien.recipe", "mien.serve.requests"])
 def test_hosts_can_import_it(name):
     """-S leaves out site-packages: what is not the standard library is not there."""
     fresh(f"import {name}", "-S", "-E")
@@ -221,6 +223,13 @@ def test_the_command_line_answers_at_once():
     """Help, and errors in arguments, come without torch, numpy or OpenImageIO."""
     heavy = "{'torch', 'numpy', 'cv2', 'OpenImageIO', 'av', 'scipy', 'PyOpenColorIO', 'matplotlib'}"
     assert fresh(f"import mien.__main__; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
+
+
+def test_the_service_answers_before_anything_heavy_is_imported():
+    """What ``describe`` needs is the standard library, and little of that."""
+    fresh("import mien.serve.engine; mien.serve.engine.describe", "-S", "-E")
+    count = "before = set(sys.modules); import mien.serve.engine; print(len(set(sys.modules) - before))"
+    assert int(fresh(count)) < 150
 
 
 def project() -> dict[str, Any]:

@@ -23,7 +23,8 @@ def test_the_example_recipe_can_be_read(tmp_path):
     path.write_text(json.dumps(example()))
     recipe = read(path)
     assert recipe.plate.path == str(tmp_path / "plates/plate.%04d.exr")
-    assert recipe.step("matte_edge").settings == {"grow": 0.02, "soften": [[1001, 0.02], [1048, 0.05]]}
+    settings = recipe.step("matte_edge").settings
+    assert settings["grow"] == 0.02 and settings["soften"] == [[1001, 0.02], [1048, 0.05]]
 
 
 def test_the_example_message_is_what_is_said(tmp_path, monkeypatch):

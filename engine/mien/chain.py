@@ -8,9 +8,9 @@ whatever range is rendered, so that a frame never depends on which others are re
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -19,7 +19,7 @@ from mien.nodes import NODES
 from mien.ops.region import shared
 from mien.recipe import Recipe, Step, at_frame
 from mien.tracking import face_at
-from mien.types import Face, FaceTrack, Identity, Layer, Plate, Series
+from mien.types import Face, FaceTrack, Identity, Layer, Matte, Plate, Series, Window
 
 FUNCTIONS = {function.__name__: function for function in NODES}
 MARGIN = 0.3
@@ -30,6 +30,46 @@ Box = tuple[int, int, int, int]
 Call = Callable[[Step, Mapping[str, Any], Mapping[str, Any]], Any]
 """How a step is computed from its inputs and its settings at the frame."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+RotoAt = Callable[[int, float, str, str, tuple[int, int], tuple[int, int]], Matte]
+"""Reads a matte from disk: frame, scale of the pictures, file, channel, corner and size of a region."""
+
+
+class Neighbors(Protocol):
+    """Values in other frames than the one at hand, each a pure function of its frame."""
+
+    def value(self, chain: "Chain", frame: int, name: str) -> Any:
+        """The value of a step, or of the plate, in a frame; None where it has none."""
+        ...
+
+    def known(self, chain: "Chain", frame: int) -> Mapping[str, Any]:
+        """Values of steps in a frame that need not be computed again."""
+        ...
+
+    def keep(self, chain: "Chain", frame: int, values: Mapping[str, Any]) -> None:
+        """Take note of values that were computed in a frame."""
+        ...
+
+
+class Alone:
+    """A frame without neighbors."""
+
+    def value(self, chain: "Chain", frame: int, name: str) -> Any:
+        """None."""
+        return None
+
+    def known(self, chain: "Chain", frame: int) -> Mapping[str, Any]:
+        """Nothing."""
+        return NOTHING
+
+    def keep(self, chain: "Chain", frame: int, values: Mapping[str, Any]) -> None:
+        """Nothing is kept."""
+
+
+def no_roto(
+    frame: int, scale: float, file: str, channel: str, corner: tuple[int, int], size: tuple[int, int]
+) -> Matte:
+    """Every matte on disk is empty: for runs that only ask what a chain gives."""
+    return torch.zeros(1, *size)
 
 
 @dataclass(frozen=True)
@@ -42,6 +82,8 @@ class Chain:
         identity_at: The identity to put on in a frame.
         solved: Values of steps that hold for the whole shot.
         scale: Size of the pictures over the plate's; below 1 for a proxy.
+        neighbors: What steps that look at neighboring frames see there.
+        roto_at: Reads mattes from disk.
     """
 
     recipe: Recipe
@@ -49,6 +91,8 @@ class Chain:
     identity_at: Callable[[int], Identity | None]
     solved: Mapping[str, Any] = field(default_factory=dict)
     scale: float = 1.0
+    neighbors: Neighbors = field(default_factory=Alone)
+    roto_at: RotoAt = no_roto
 
 
 @cache
@@ -138,8 +182,16 @@ def evaluate(
     Returns None where there is no face, or where a solved value has nothing for this frame.
     """
     call = call or call_node
-    values: dict[str, Any] = {"plate": plate, "track": chain.track, "identity": chain.identity_at(frame)}
+    values: dict[str, Any] = {
+        "plate": plate,
+        "track": chain.track,
+        "identity": chain.identity_at(frame),
+        "roto": partial(chain.roto_at, frame, chain.scale),
+    }
     values.update(chain.solved)
+    seen = any(radius(step, frame) for step in upstream(chain, target, known))
+    if seen:
+        known = {**chain.neighbors.known(chain, frame), **known}
     values.update(known)
     for step in upstream(chain, target, known):
         node = declaration(step.node)
@@ -152,12 +204,32 @@ def evaluate(
                 value = scaled(tracked(value, frame), chain.scale)
             if value is None:
                 return None
+            if port.type.startswith("Window["):
+                value = _around(chain, frame, step, step.inputs[port.name], value)
             inputs[port.name] = value
         if any(port.type == "Identity" for port in node.inputs):
             values[step.name] = _converted(chain, frame, plate, step, inputs, call)
         else:
             values[step.name] = call(step, inputs, settings_at(chain, step, frame))
+    if seen:
+        chain.neighbors.keep(chain, frame, values)
     return values
+
+
+def radius(step: Step, frame: int) -> int:
+    """How many frames before and after its own a step looks at: what its setting in frames says."""
+    node = declaration(step.node)
+    if not any(port.type.startswith("Window[") for port in node.inputs):
+        return 0
+    in_frames = [p.name for p in node.params if p.kind == "int" and p.slider is not None and p.slider.unit == "frames"]
+    return int(at_frame(step.settings, frame)[in_frames[0]])
+
+
+def _around(chain: Chain, frame: int, step: Step, source: str, value: Any) -> Window[Any]:
+    reach = radius(step, frame)
+    there = [k and chain.neighbors.value(chain, frame + k, source) for k in range(-reach, reach + 1)]
+    there[reach] = value
+    return Window(tuple(there))
 
 
 def call_node(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
-from mien.chain import Chain, declaration, face_in, settings_at, tracked
+from mien.chain import Chain, declaration, face_in, radius, settings_at, tracked
 from mien.color import Colors
 from mien.color import load as load_colors
 from mien.files.identities import IdentityFile, read_identity
@@ -22,7 +22,8 @@ from mien.files.tracks import TrackFile, read_tracks
 from mien.files.whole import write_whole
 from mien.footage import plate_space
 from mien.performer import open_identity, prominent
-from mien.recipe import Recipe, digest
+from mien.recipe import Recipe, Step, at_frame, digest
+from mien.roto import chosen, file_at, read_roto
 from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
@@ -172,7 +173,8 @@ def open_job(recipe: Recipe, device: str = "auto", opened: Opened = open_anew) -
     )
     memory = Path(recipe.output.folder) / "solve" / "plate.json"
     prints = opened("prints", (str(memory),), lambda: open_fingerprints(memory))
-    return Job(recipe, shot, colors, space, identity, Chain(recipe, track, identity_at), place, prints)
+    chain = Chain(recipe, track, identity_at, roto_at=partial(read_roto, shot.size))
+    return Job(recipe, shot, colors, space, identity, chain, place, prints)
 
 
 def choose_device(name: str) -> torch.device:
@@ -231,10 +233,36 @@ def step_keys(job: Job, frame: int, target: str) -> dict[str, str]:
         if step.name in chain.solved:
             continue
         sources = {port: keys[name] if name in keys else of(name) for port, name in step.inputs.items()}
+        sources.update(_elsewhere(job, frame, step))
         sees_face = any(port.type == "Face" for port in declaration(step.node).inputs)
         face = _face_digest(face_in(chain, frame)) if sees_face else None
         keys[step.name] = digest(made_by, step.node, sources, settings_at(chain, step, frame), face)
     return keys
+
+
+def _elsewhere(job: Job, frame: int, step: Step) -> dict[str, Any]:
+    """What a step depends on outside its frame of the plate: its neighbors, and mattes on disk."""
+    found: dict[str, Any] = {}
+    reach = radius(step, frame)
+    for port in declaration(step.node).inputs:
+        if port.type == "Roto":
+            names = [param.name for param in declaration(step.node).params if param.kind == "file"]
+            files = [at_frame(step.settings, frame)[name] for name in names]
+            found[port.name] = [job.prints.of(file_at(file, frame)) for file in files if chosen(file)]
+        elif reach and port.type.startswith("Window["):
+            around = [frame + k for k in range(-reach, reach + 1)]
+            found[port.name] = [_neighbor_key(job, one, step.inputs[port.name]) for one in around]
+    return found
+
+
+def _neighbor_key(job: Job, frame: int, name: str) -> Any:
+    """Key of a value in another frame; None where the plate has no such frame."""
+    if frame not in job.shot.frames:
+        return None
+    if name in job.chain.solved:
+        return _value_digest(job.chain.solved[name], frame)
+    is_step = any(step.name == name for step in job.recipe.steps)
+    return frame_key(job, frame, name) if is_step else _given_digest(job, frame, name)
 
 
 def _given_digest(job: Job, frame: int, name: str) -> Any:
@@ -244,6 +272,8 @@ def _given_digest(job: Job, frame: int, name: str) -> Any:
     if name == "identity":
         identity = job.chain.identity_at(frame)
         return [job.identity.digest, identity and identity.digest]
+    if name == "roto":
+        return None
     return [job.prints.of(job.shot.file(frame)), frame, job.space, job.recipe.plate.part]
 
 

@@ -11,7 +11,7 @@ A recipe is one JSON document::
                 "settings": {"grow": 0.02, "soften": [[1001, 0.02], [1048, 0.05]]}}],
      "output": {"folder": "out", "write": ["layer"], "window": "face", "pixels": "half"}}
 
-An input names an earlier step or one of the values every recipe has: ``plate``, ``track``, ``identity``.
+An input names an earlier step or one of the values every recipe has: ``plate``, ``track``, ``identity``, ``roto``.
 A setting is a value or a list of keys ``[[frame, value], [frame, value, "smooth"], ...]``; a key's third part
 says how numbers go on to the next key, linearly if it is left out. Standard library only; relative paths are
 relative to the recipe's folder.
@@ -32,7 +32,7 @@ from typing import Any
 from mien.declare import DeclarationError, Node, nearest, shipped
 
 VERSION = 1
-GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity"}
+GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity", "roto": "Roto"}
 """What every recipe has before its first step, and of which type it is."""
 WRITES = ("layer", "host", "full", "movie", "stmap")
 CODECS = ("h264", "h264-10bit", "prores4444", "prores422hq", "prores422", "dnxhr-hqx", "dnxhr-444")
@@ -132,19 +132,32 @@ CONVERT = (
     Step("convert_face", "convert_face", {"plate": "plate", "face": "smooth_track", "identity": "identity"}),
     Step("face_matte", "face_matte", {"layer": "convert_face", "face": "smooth_track"}),
     Step("matte_edge", "matte_edge", {"layer": "face_matte", "face": "smooth_track"}),
-    Step("measure_color", "measure_color", {"layer": "matte_edge", "plate": "plate", "face": "smooth_track"}),
+    Step("hold_out", "hold_out", {"layer": "matte_edge", "roto": "roto"}),
+    Step("refine_matte", "refine_matte", {"layer": "hold_out", "plate": "plate"}),
+    Step("steady_matte", "steady_matte", {"layers": "refine_matte", "plates": "plate"}),
+    Step("measure_color", "measure_color", {"layer": "hold_out", "plate": "plate", "face": "smooth_track"}),
     Step("match_color", "match_color", {"samples": "measure_color"}),
     Step("plate_white", "plate_white", {"samples": "measure_color"}),
-    Step("grade_face", "grade_face", {"layer": "matte_edge", "grade": "match_color"}),
+    Step("grade_face", "grade_face", {"layer": "steady_matte", "grade": "match_color"}),
+    Step("deflicker", "deflicker", {"samples": "measure_color", "grades": "match_color"}),
+    Step("level_face", "level_face", {"layer": "grade_face", "grade": "deflicker"}),
     Step(
         "relight",
         "relight",
-        {"layer": "grade_face", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
+        {"layer": "level_face", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
     ),
+    Step("measure_detail", "measure_detail", {"layer": "relight", "plate": "plate", "face": "smooth_track"}),
+    Step("match_detail", "match_detail", {"samples": "measure_detail"}),
+    Step(
+        "detail_face",
+        "detail_face",
+        {"layer": "relight", "plate": "plate", "face": "smooth_track", "detail": "match_detail"},
+    ),
+    Step("clean_edge", "clean_edge", {"layer": "detail_face", "plate": "plate"}),
     Step(
         "composite",
         "composite",
-        {"layer": "relight", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
+        {"layer": "clean_edge", "plate": "plate", "face": "smooth_track", "white": "plate_white"},
     ),
 )
 """The chain that ``mien convert`` builds."""
@@ -311,7 +324,21 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         identity=str(folder / recipe.identity),
         ocio=recipe.ocio if recipe.ocio is None or "://" in recipe.ocio else str(folder / recipe.ocio),
         output=replace(recipe.output, folder=str(folder / recipe.output.folder)),
+        steps=tuple(_absolute_files(step, folder) for step in recipe.steps),
     )
+
+
+def _absolute_files(step: Step, folder: Path) -> Step:
+    node = next((node for node in shipped() if node.id == step.node), None)
+    files = [param.name for param in node.params if param.kind == "file"] if node else []
+
+    def there(value: Any) -> Any:
+        if _keyed(value):
+            return [[k[0], there(k[1]), *k[2:]] if isinstance(k, list | tuple) and len(k) > 1 else k for k in value]
+        return str(folder / value) if isinstance(value, str) and value not in ("", ".") else value
+
+    changed = {name: there(step.settings[name]) for name in files if name in step.settings}
+    return replace(step, settings={**step.settings, **changed}) if changed else step
 
 
 def _check_wiring(step: Step, node: Node, flowing: Mapping[str, str]) -> None:
@@ -334,8 +361,11 @@ def _check_wiring(step: Step, node: Node, flowing: Mapping[str, str]) -> None:
 def _fits(given: str, wanted: str) -> bool:
     """Whether a value of one type flows into a port of another: a shot's value is read at the frame,
     and a frame's value is gathered over the shot."""
-    return given == wanted or wanted == f"Series[{given}]" or given == f"Series[{wanted}]" or (
-        (given, wanted) == ("FaceTrack", "Face")
+    return (
+        given == wanted
+        or wanted in (f"Series[{given}]", f"Window[{given}]")
+        or given == f"Series[{wanted}]"
+        or (given, wanted) == ("FaceTrack", "Face")
     )
 
 

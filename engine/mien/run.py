@@ -1,31 +1,53 @@
 """Running a job: solve what holds for the shot, then render any frames of it, in any order."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import avg_pool2d
 
-from mien.chain import Call, call_node, declaration, evaluate, face_in, region, solve, solves, with_solved
-from mien.deliver import Delivered, Destination, clear_leftovers, compute, up_to_date, write
+from mien.chain import (
+    Alone,
+    Call,
+    call_node,
+    declaration,
+    evaluate,
+    face_in,
+    no_roto,
+    region,
+    solve,
+    solves,
+    with_solved,
+)
+from mien.deliver import Delivered, Destination, clear_leftovers, compute, numbered, up_to_date, write
+from mien.files.cubes import write_cube
 from mien.files.curves import read_curves, write_curves
 from mien.files.region import Region
 from mien.files.shot import Native, read_header, read_native, read_region, region_of
 from mien.files.stills import Header
 from mien.job import ENGINE, Job, frame_key
+from mien.neighbors import with_neighbors
+from mien.ops.bake import cube
+from mien.ops.grade import native
 from mien.pipeline import overlap
 from mien.progress import Advance, Failure, Note, Tell
-from mien.types import Face, Layer, MienError, Plate, Series
+from mien.types import Face, Grade, Layer, MienError, Plate, Series
 
 PROXY_WIDTH = 256
 """Faces are measured for a solve at no more than about twice this width in pixels."""
+WHOLE_SIZE = ("DetailSample",)
+"""Measurements of what a smaller picture does not show: sharpness and grain."""
 
 
 CallAt = Callable[[Job, int], Call]
 """How the steps of a job are computed in a frame."""
 
 
+CUBE = 33
+"""Steps of the .cube files that are written."""
 NAMES_WIDTH = 16
 """Width in pixels of the face of a trial run that only tells the names of mattes."""
 
@@ -93,6 +115,16 @@ def plate_of(job: Job, frame: int, source: Source) -> Plate:
     return Plate(image, (source.region.x, source.region.y), frame)
 
 
+def plate_at(job: Job, frame: int) -> Plate | None:
+    """The region of a frame in the working space, at the chain's scale; None where there is no face."""
+    full = replace(job, chain=replace(job.chain, scale=1.0))
+    source = read_source(full, frame, "", whole=False)
+    if source.face is None:
+        return None
+    plate = plate_of(full, frame, source)
+    return plate if job.chain.scale == 1 else proxy(plate, round(1 / job.chain.scale))
+
+
 def plainly(job: Job, frame: int) -> Call:
     """Steps are computed by calling their nodes."""
     return call_node
@@ -135,6 +167,7 @@ def gather(
 
     Frames whose key is known are taken from disk; frames that fail are left out.
     """
+    job = with_neighbors(job, plate_at)
     path = job.folder / "solve" / f"{name}.json"
     kind = declaration(job.recipe.step(name).node).output
     known: dict[int, tuple[str, Any]] = {}
@@ -183,7 +216,8 @@ def gather(
 
 def measured(job: Job, frame: int, face: Face, plate: Plate, name: str, call_at: CallAt = plainly) -> Any:
     """The value of a step in one frame, at a proxy scale where the face is large; None where it has none."""
-    factor = max(1, int(face.width / PROXY_WIDTH))
+    whole = declaration(job.recipe.step(name).node).output in WHOLE_SIZE
+    factor = 1 if whole else max(1, int(face.width / PROXY_WIDTH))
     if factor > 1:
         plate, job = proxy(plate, factor), replace(job, chain=replace(job.chain, scale=1 / factor))
     values = evaluate(job.chain, frame, plate, name, call=call_at(job, frame))
@@ -200,7 +234,24 @@ def proxy(plate: Plate, factor: int) -> Plate:
 def _keep_curves(job: Job, name: str, series: Series[Any]) -> None:
     kind = declaration(job.recipe.step(name).node).output.removeprefix("Series[").removesuffix("]")
     values = {series.first + row: ("", value) for row, value in enumerate(series.values)}
-    write_curves(job.folder / f"{job.recipe.output.name}.{name}.json", kind, values, f"mien {ENGINE}")
+    path = job.folder / f"{job.recipe.output.name}.{name}.json"
+    if kind == "Grade":
+        _keep_cubes(path.with_suffix(""), series, path)
+    write_curves(path, kind, values, f"mien {ENGINE}")
+
+
+def _keep_cubes(folder: Path, grades: Series[Grade], curves: Path) -> None:
+    """One .cube for each frame whose move native nodes cannot replay; those still true are left as they are."""
+    before: dict[int, Any] = {}
+    if folder.is_dir() and curves.is_file():
+        with suppress(MienError):
+            before = {frame: value for frame, (_, value) in read_curves(curves)[1].items()}
+    for frame, grade in enumerate(grades.values, start=grades.first):
+        path = folder / f"{numbered(frame)}.cube"
+        if grade is None or native(grade):
+            path.unlink(missing_ok=True)
+        elif before.get(frame) != grade or not path.is_file():
+            write_cube(path, cube(grade, CUBE), f"{folder.name} {frame}")
 
 
 @torch.inference_mode()
@@ -217,6 +268,7 @@ def render(
 
     A frame that cannot be done is reported and the others go on. ``call_at`` says how steps are computed.
     """
+    job = with_neighbors(job, plate_at)
     destination = Destination(job)
     clear_leftovers(destination)
     final = job.recipe.steps[-1].name
@@ -269,7 +321,7 @@ def matte_names(job: Job) -> tuple[str, ...]:
         face = face_in(job.chain, frame)
         if face is None:
             continue
-        chain = replace(job.chain, scale=NAMES_WIDTH / face.width)
+        chain = replace(job.chain, scale=NAMES_WIDTH / face.width, neighbors=Alone(), roto_at=no_roto)
         small = face_in(chain, frame)
         assert small is not None
         x, y, width, height = corners(region(chain, frame, small))

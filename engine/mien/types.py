@@ -163,6 +163,20 @@ class Series(Generic[Value]):
 
 
 @dataclass(frozen=True)
+class Window(Generic[Value]):
+    """A value in one frame and in those around it, in order: an odd number, None where a neighbor has none."""
+
+    values: tuple[Value | None, ...]
+
+    @property
+    def center(self) -> Value:
+        """The value in the frame itself."""
+        value = self.values[len(self.values) // 2]
+        assert value is not None
+        return value
+
+
+@dataclass(frozen=True)
 class Grade:
     """A color move: ``matrix · color + offset``, and tables of what a matrix cannot say.
 
@@ -303,6 +317,18 @@ class Footage(Protocol):
 
     def picture(self, frame: int) -> Any:
         """(H, W, 3) uint8 RGB of the display window, or None where the plate has no such frame."""
+        ...
+
+
+class Roto(Protocol):
+    """Mattes drawn elsewhere, on disk, as they lie in one frame."""
+
+    def __call__(self, file: str, channel: str, corner: tuple[int, int], size: tuple[int, int]) -> Matte:
+        """The (1, height, width) part of a matte under a region of the plate, between 0 and 1.
+
+        Raises:
+            MienError: The file of this frame is missing or damaged, or has no such channel.
+        """
         ...
 
 

@@ -1,9 +1,18 @@
 """Every node, in the order artists meet them."""
 
 from mien.nodes.convert import convert_face
+from mien.nodes.detail import deflicker, detail_face, level_face, match_detail, measure_detail
 from mien.nodes.finish import composite, relight
 from mien.nodes.match import grade_face, match_color, measure_color, plate_white
-from mien.nodes.matte import face_matte, matte_edge
+from mien.nodes.matte import (
+    clean_edge,
+    combine_mattes,
+    face_matte,
+    hold_out,
+    matte_edge,
+    refine_matte,
+    steady_matte,
+)
 from mien.nodes.track import smooth_track, track_faces
 from mien.types import Node
 
@@ -13,10 +22,20 @@ NODES: tuple[Node, ...] = (
     convert_face,
     face_matte,
     matte_edge,
+    hold_out,
+    combine_mattes,
+    refine_matte,
+    steady_matte,
     measure_color,
     match_color,
     plate_white,
     grade_face,
+    deflicker,
+    level_face,
     relight,
+    measure_detail,
+    match_detail,
+    detail_face,
+    clean_edge,
     composite,
 )

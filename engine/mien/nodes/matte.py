@@ -1,17 +1,37 @@
 """Matte nodes."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
 
 from mien import mesh
 from mien.declare import Slider
-from mien.ops import hull
+from mien.ops import guided, hull, region
 from mien.ops.edge import Sides, Softness, edge
-from mien.types import Face, Layer
+from mien.ops.foreground import unmix
+from mien.ops.matting import closed_form
+from mien.tracking.motion import seen_from
+from mien.types import Face, Layer, Matte, Plate, Roto, Window
 
 AXIS = {"mesh": (152, 168), "ibug68": (8, 27)}
 """Chin and top of the nose in each scheme: the line between them stays upright on a turned face."""
+
+COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "multiply": torch.mul,
+    "subtract": lambda own, other: (own - other).clamp_min(0),
+    "stencil": lambda own, other: own * (1 - other),
+}
+"""Ways to make one matte of two."""
+FURTHER = 2
+"""Further rounds of the guided filter."""
+SHRUNK = 4
+"""Pixels of the guided filter's radius for each pixel that its windows may leave out."""
 
 
 def face_matte(
@@ -20,6 +40,7 @@ def face_matte(
     *,
     source: Literal["both", "hull", "network"] = "both",
     forehead: Annotated[float, Slider(0, 1, min=0, max=1.5)] = 0.8,
+    brow: Annotated[float, Slider(0, 1, min=0, max=1.5)] = 1.0,
 ) -> Layer:
     """Decide where the face replaces the plate.
 
@@ -28,16 +49,17 @@ def face_matte(
         face: Where the face is.
         source: Outline of the tracked points, the matte that the identity brings, or only where both agree.
         forehead: How far the outline reaches up: 0 just above the brows, 1 to the hairline.
+        brow: How much of what lies above the upper lids it takes in: 1 all, brows and forehead, 0 stops at the lids.
     """
     kept = layer.shaped("network", layer.matte)
     if source == "network":
         return kept
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
     if face.scheme == "mesh":
-        points = hull.lower_forehead(face.points, forehead)
+        points = hull.lower_forehead(face.points, forehead, brow)
         outline = hull.surface_matte(points, mesh.TRIANGLES.to(points.device), layer.corner, size)
     else:
-        points = hull.face_outline(face.points, face.scheme, forehead)
+        points = hull.face_outline(face.points, face.scheme, forehead, brow)
         outline = hull.polygon_matte(points, layer.corner, size)
     outline = outline.to(layer.matte).expand_as(layer.matte)
     shaped = kept.shaped("hull", outline)
@@ -98,3 +120,189 @@ def _sides(face: Face, layer: Layer, amounts: tuple[float, ...]) -> Sides:
     center = (axes @ ((low + high) / 2)) / face.points.new_tensor([face.aspect, 1.0])
     half = ((high - low) / 2).clamp_min(1e-3).tolist()
     return Sides(center - center.new_tensor(layer.corner), up, (half[0], half[1]), *amounts)
+
+
+def hold_out(
+    layer: Layer,
+    roto: Roto,
+    *,
+    file: Path = Path(),
+    channel: Literal["auto", "alpha", "red", "green", "blue", "luminance"] = "auto",
+    use: Literal["hold out", "keep", "replace"] = "hold out",
+    invert: bool = False,
+    grow: Annotated[float, Slider(-0.1, 0.1, unit="face", inward=True)] = 0.0,
+    soften: Annotated[float, Slider(0, 0.1, unit="face", min=0, inward=True)] = 0.0,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+) -> Layer:
+    """Let what passes in front of the face stay the plate's, by a matte drawn elsewhere.
+
+    Args:
+        layer: Face and its matte.
+        roto: Reads the matte from disk.
+        file: Frames such as roto.####.exr or roto.%04d.png, or one still; nothing is held out without.
+        channel: Which channel is the matte; auto takes the alpha unless it is opaque, else the brightness.
+        use: Show the plate where the matte is 1, keep the face only there, or take it for the face's own matte.
+        invert: Turn the matte around first.
+        grow: Distance the edge of the matte moves outward, in face widths.
+        soften: Width of a new soft edge, in face widths; without either the matte stays as it was drawn.
+        amount: How much of it: 0 leaves the face's matte as it is.
+    """
+    if str(file) in ("", ".") or amount == 0:
+        return layer
+    size = (layer.matte.shape[-2], layer.matte.shape[-1])
+    drawn = roto(str(file), channel, layer.corner, size).to(layer.matte).expand_as(layer.matte)
+    drawn = 1 - drawn if invert else drawn
+    width = layer.face_width
+    drawn = edge(drawn, grow * width, Softness(soften * width / 2, soften * width / 2))
+    if use == "replace":
+        return layer.shaped("roto", torch.lerp(layer.matte, drawn, amount))
+    held = (drawn if use == "hold out" else 1 - drawn) * amount
+    before = layer.mattes.get("hold_out")
+    # Two that pass in front of each other hide what either hides.
+    together = held if before is None else 1 - (1 - before) * (1 - held)
+    matte = layer.matte * (1 - held)
+    return replace(layer, matte=matte, mattes={**layer.mattes, "hold_out": together, "visible": matte})
+
+
+def combine_mattes(
+    layer: Layer,
+    other: Layer,
+    *,
+    operation: Literal["min", "max", "multiply", "subtract", "stencil"] = "min",
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+) -> Layer:
+    """Make one matte of those of two layers; the picture stays the first one's.
+
+    Args:
+        layer: Face and its matte.
+        other: Layer whose matte to combine it with; outside of it that matte is 0.
+        operation: The smaller or the larger, their product, what the other leaves, or what the other does not cover.
+        amount: How much of it: 0 leaves the face's matte as it is.
+    """
+    if amount == 0:
+        return layer
+    placed = torch.zeros_like(layer.matte)
+    here, there = region.shared((layer.corner, layer.matte.shape), (other.corner, other.matte.shape))
+    placed[..., here[0], here[1]] = other.matte[..., there[0], there[1]]
+    combined = COMBINED[operation](layer.matte, placed)
+    return layer.shaped("combined", torch.lerp(layer.matte, combined, amount))
+
+
+def refine_matte(
+    layer: Layer,
+    plate: Plate,
+    *,
+    method: Literal["guided", "hair"] = "guided",
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
+    radius: Annotated[float, Slider(0.005, 0.15, unit="face", min=0.001, inward=True)] = 0.04,
+    contrast: Annotated[float, Slider(0.01, 0.2, min=0.001, max=1)] = 0.05,
+) -> Layer:
+    """Pull the edge of the matte to edges of the plate: hair, spectacles, fingers.
+
+    Args:
+        layer: Face and its matte.
+        plate: Picture whose edges the matte should follow.
+        method: guided is quick and steady; hair solves for single strands between what is surely in and out, slowly.
+        amount: How much of it: 0 leaves the matte as it is.
+        radius: How far from the edge it looks and moves, in face widths.
+        contrast: Differences of the picture, 0 to 1, that count as an edge; lower it to follow fainter ones.
+    """
+    if amount == 0:
+        return layer
+    here, there = region.shared((layer.corner, layer.matte.shape), (plate.corner, plate.image.shape))
+    own = layer.matte[..., here[0], here[1]]
+    if not own.numel():
+        return layer
+    guide = guided.picture_guide(plate.image[..., there[0], there[1]])
+    pixels = max(1, round(radius * layer.face_width))
+    known = _known(own, pixels)
+    if method == "hair":
+        found = closed_form(guide, own, known, epsilon=(contrast / 20) ** 2)
+    else:
+        found = _pulled(guide, own, pixels, contrast)
+    refined = layer.matte.clone()
+    refined[..., here[0], here[1]] = torch.where(known, own, torch.lerp(own, found, amount))
+    return layer.shaped("refined", refined)
+
+
+def clean_edge(
+    layer: Layer,
+    plate: Plate,
+    *,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+    own: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
+    radius: Annotated[float, Slider(0.01, 0.2, unit="face", min=0.001, inward=True)] = 0.06,
+) -> Layer:
+    """Take the old face's color out of soft edges, so that no halo stays around hair and fingers held out.
+
+    Args:
+        layer: Face as it will be laid on the plate.
+        plate: Picture it is laid on.
+        amount: How much of the plate's skin to take out of the soft edge of what is held out.
+        own: How much of the background to take out of the soft edge of the identity's own matte.
+        radius: How far beyond a soft edge the colors of either side are looked for, in face widths.
+    """
+    pixels = max(1, round(radius * layer.face_width))
+    image = layer.image
+    network = layer.mattes.get("network")
+    if own > 0 and network is not None and _soft(network):
+        image = torch.lerp(image, unmix(image, network, pixels)[0], own)
+    held = layer.mattes.get("hold_out")
+    if amount > 0 and held is not None and _soft(held):
+        here, there = region.shared((layer.corner, held.shape), (plate.corner, plate.image.shape))
+        share, behind = held[..., here[0], here[1]], plate.image[..., there[0], there[1]]
+        # Behind a half transparent hair lies the old skin: the new face takes its place, the hair stays.
+        moved = amount * (behind - unmix(behind, share, pixels)[1])
+        mixed = (share > 0) & (share < 1) & moved.isfinite()
+        image = image.clone() if image is layer.image else image
+        image[..., here[0], here[1]] += torch.where(mixed, moved, 0.0)
+    return layer if image is layer.image else replace(layer, image=image)
+
+
+def steady_matte(
+    layers: Window[Layer],
+    plates: Window[Plate],
+    *,
+    radius: Annotated[int, Slider(0, 4, unit="frames", min=0, max=8)] = 0,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+) -> Layer:
+    """Take flicker out of the matte: the mean of its neighbors, each carried here along the motion of the plate.
+
+    Args:
+        layers: Face and its matte, in this frame and around it.
+        plates: Plate, in this frame and around it.
+        radius: Frames before and after that are looked at; 0 leaves the matte as it is.
+        amount: How much of it: 0 leaves the matte as it is.
+    """
+    layer, plate = layers.center, plates.center
+    if radius == 0 or amount == 0:
+        return layer
+    total, weight = layer.matte.clone(), torch.ones_like(layer.matte)
+    for step, (there, background) in enumerate(zip(layers.values, plates.values), start=-radius):
+        if step == 0 or there is None or background is None:
+            continue
+        matte, trust = seen_from(plate, background, there.matte, there.corner, (layer.corner, layer.matte.shape[-2:]))
+        trust = trust * (1 - abs(step) / (radius + 1))
+        total, weight = total + trust * matte, weight + trust
+    return layer.shaped("steady", torch.lerp(layer.matte, total / weight, amount))
+
+
+def _pulled(guide: Tensor, matte: Matte, pixels: int, contrast: float) -> Matte:
+    """A matte after several guided filters: one alone leaves a haze where the rough edge lay beside the true one."""
+    stride = max(1, pixels // SHRUNK)
+    found = guided.guided_fast(guide, matte, pixels, contrast * contrast, stride)
+    for _ in range(FURTHER):
+        decided = ((found - 0.5) * 2 + 0.5).clamp(0, 1)
+        found = guided.guided_fast(guide, decided, pixels, contrast * contrast, stride)
+    return found.clamp(0, 1)
+
+
+def _known(matte: Matte, pixels: int) -> Tensor:
+    """Where everything within ``pixels`` is wholly in or wholly out."""
+    inside = guided.box_mean((matte >= 1).double(), pixels)
+    outside = guided.box_mean((matte <= 0).double(), pixels)
+    return (inside > 1 - 1e-9) | (outside > 1 - 1e-9)
+
+
+def _soft(matte: Matte) -> bool:
+    return bool(((matte > 0) & (matte < 1)).any())

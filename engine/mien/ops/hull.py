@@ -9,8 +9,15 @@ from mien.types import Matte, Points
 JAW = list(range(17))
 BROWS = [26, 25, 24, 23, 22, 21, 20, 19, 18, 17]
 """``ibug68`` points along both brows, from the person's left to right, which close the jaw line."""
+UPPER_LIDS = [45, 44, 43, 43, 42, 39, 38, 37, 37, 36], [45, 44, 44, 43, 42, 39, 38, 38, 37, 36]
+"""``ibug68`` points of the upper lids below each of ``BROWS``, as midpoints of two."""
 HAIRLINE = 0.25
 """Height of the forehead above the brows, as a share of the distance from brows to chin."""
+
+BROW_LINE = [p for rim in (mesh.RIGHT_BROW, mesh.LEFT_BROW) for p in rim[5:]]
+"""Mesh points along the upper edges of the brows."""
+LID_LINE = [p for eye in (mesh.RIGHT_EYE, mesh.LEFT_EYE) for p in (eye[0], *eye[8:])] + [127, 356]
+"""Mesh points along the upper lids, and on the temples beside them."""
 
 CRUMB = 1e-7
 """Coverage that counts as none, as the lack of it counts as full."""
@@ -86,32 +93,39 @@ def coverage(starts: Tensor, ends: Tensor, corner: tuple[int, int], size: tuple[
     return torch.where(area < CRUMB, 0.0, torch.where(area > 1 - CRUMB, 1.0, area)).float()
 
 
-def face_outline(points: Points, scheme: str, forehead: float) -> Points:
-    """(M, 2) outline of a face: chin and cheeks, closed over the brows (0) up to the hairline (1)."""
+def face_outline(points: Points, scheme: str, forehead: float, brow: float = 1.0) -> Points:
+    """(M, 2) outline of a face: chin and cheeks, closed over the brows (0) up to the hairline (1).
+
+    ``brow`` draws what lies above the upper lids down to them: 1 leaves it, 0 leaves the brows out.
+    """
     if scheme == "ibug68":
-        return _outline68(points[:, :2].double(), forehead)
+        return _outline68(points[:, :2].double(), forehead, brow)
     if scheme != "mesh":
         raise ValueError(f"no outline is known for points of the scheme {scheme!r}")
-    return lower_forehead(points, forehead)[mesh.OVAL, :2]
+    return lower_forehead(points, forehead, brow)[mesh.OVAL, :2]
 
 
-def lower_forehead(points: Points, forehead: float) -> Points:
-    """Mesh points with the forehead drawn down: 1 leaves it, 0 brings its top to just above the brows."""
-    if forehead == 1:
-        return points
-    above, line, share = _forehead(points.device)
-    brow = (points[line] * share[..., None].to(points)).sum(1)
-    moved = points.clone()
-    moved[above] = torch.lerp(brow, points[above], forehead)
+def lower_forehead(points: Points, forehead: float, brow: float = 1.0) -> Points:
+    """Mesh points with the forehead drawn down: 1 leaves it, 0 brings its top to just above the brows.
+
+    ``brow`` draws all that lies above the upper lids down in the same way.
+    """
+    moved = points
+    for chain, height in ((BROW_LINE, forehead), (LID_LINE, brow)):
+        if height != 1:
+            above, line, share = _above(chain, points.device)
+            end = (moved[line] * share[..., None].to(points)).sum(1)
+            lowered = moved.clone()
+            lowered[above] = torch.lerp(end, moved[above], height)
+            moved = lowered
     return moved
 
 
-def _forehead(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Forehead points, and for each the two brow points between which it lies, with their shares."""
+def _above(points: list[int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Points above a line through others, and for each the two between which it lies, with their shares."""
     x, y = mesh.CANONICAL[:, 0], mesh.CANONICAL[:, 1]
-    upper = [p for rim in (mesh.RIGHT_BROW, mesh.LEFT_BROW) for p in rim[5:]]
-    # Along the brows and beyond their ends to the temples, from the right of the person to the left.
-    chain = torch.tensor(sorted(upper, key=lambda p: float(x[p])))
+    # From the right of the person to the left, and level beyond the ends.
+    chain = torch.tensor(sorted(points, key=lambda p: float(x[p])))
     x = x.contiguous()
     limit = y[chain[torch.searchsorted(x[chain], x).clamp(0, len(chain) - 1)]]
     above = (y < limit - 0.02).nonzero().squeeze(1)
@@ -123,8 +137,9 @@ def _forehead(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return above.to(device), line.to(device), share.to(device)
 
 
-def _outline68(points: Tensor, forehead: float) -> Tensor:
-    brows = points[BROWS]
+def _outline68(points: Tensor, forehead: float, brow: float) -> Tensor:
+    lids = (points[UPPER_LIDS[0]] + points[UPPER_LIDS[1]]) / 2
+    brows = points[BROWS] if brow == 1 else torch.lerp(lids, points[BROWS], brow)
     chin, between = points[8], (points[21] + points[22]) / 2
     up = (between - chin) * HAIRLINE
     # A forehead is round: highest in the middle, nothing at the temples.

@@ -1,0 +1,102 @@
+"""What steps that look at neighboring frames see there, each frame computed once and kept for a while."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mien.chain import Alone, Chain, declaration, evaluate, radius
+from mien.job import Job, step_keys
+from mien.types import Plate
+
+Record = dict[str, tuple[str, Any]]
+"""Values of steps in one frame, each with the key of what it was made from."""
+
+
+@dataclass
+class Nearby:
+    """A bounded memory of the frames around the last ones asked for.
+
+    A value is taken from it only under the key of everything it depends on, so that what a frame gives
+    depends neither on the memory nor on the order of frames.
+
+    Attributes:
+        job: The job whose frames these are.
+        plate_at: Reads the region of a frame in the working space, at the chain's scale.
+        most: Frames that are kept.
+    """
+
+    job: Job
+    plate_at: Callable[[Job, int], Plate | None]
+    most: int
+    plates: OrderedDict[tuple[int, float], Plate | None] = field(default_factory=OrderedDict)
+    records: OrderedDict[tuple[int, float], Record] = field(default_factory=OrderedDict)
+
+    def value(self, chain: Chain, frame: int, name: str) -> Any:
+        """The value of a step, or of the plate, in a frame; None where there is no face, or no such frame."""
+        if frame not in self.job.shot.frames:
+            return None
+        plate = self._plate(chain, frame)
+        if name == "plate" or plate is None:
+            return plate
+        known = self.known(chain, frame)
+        if name in known:
+            return known[name]
+        values = evaluate(chain, frame, plate, name, known)
+        if values is None:
+            return None
+        self.keep(chain, frame, values)
+        return values[name]
+
+    def known(self, chain: Chain, frame: int) -> Mapping[str, Any]:
+        """Values of steps in a frame that were computed before, from what they would be computed from now."""
+        record = self.records.get((frame, chain.scale), {})
+        keys: dict[str, str] = {}
+        for name in reversed(record):
+            if name not in keys:
+                keys.update(step_keys(self._job(chain), frame, name))
+        return {name: value for name, (key, value) in record.items() if keys[name] == key}
+
+    def keep(self, chain: Chain, frame: int, values: Mapping[str, Any]) -> None:
+        """Remember what neighbors of the frame may ask for."""
+        names = [name for name in values if name in looked_at(chain)]
+        if not names:
+            return
+        keys = step_keys(self._job(chain), frame, names[-1])
+        record: Record = {name: (keys[name], values[name]) for name in names if name in keys}
+        _remember(self.records, (frame, chain.scale), record, self.most)
+
+    def _job(self, chain: Chain) -> Job:
+        return replace(self.job, recipe=chain.recipe, chain=chain)
+
+    def _plate(self, chain: Chain, frame: int) -> Plate | None:
+        place = (frame, chain.scale)
+        if place not in self.plates:
+            plate = self.plate_at(self._job(chain), frame)
+            _remember(self.plates, place, plate, self.most)
+        return self.plates[place]
+
+
+def looked_at(chain: Chain) -> set[str]:
+    """Steps whose values are asked for in other frames, and those they are made from, but for shot-wide ones."""
+    found: set[str] = set()
+    for step in chain.recipe.steps:
+        for port in declaration(step.node).inputs:
+            if port.type.startswith("Window[") and step.inputs[port.name] in {s.name for s in chain.recipe.steps}:
+                found.update(s.name for s in chain.recipe.upstream(step.inputs[port.name]))
+    return found - set(chain.solved)
+
+
+def with_neighbors(job: Job, plate_at: Callable[[Job, int], Plate | None]) -> Job:
+    """The job, able to look at neighboring frames where any of its steps wants to."""
+    farthest = max((radius(step, frame) for step in job.recipe.steps for frame in job.shot.frames), default=0)
+    if not farthest or not isinstance(job.chain.neighbors, Alone):
+        return job
+    return replace(job, chain=replace(job.chain, neighbors=Nearby(job, plate_at, 2 * farthest + 2)))
+
+
+def _remember(memory: OrderedDict[Any, Any], place: tuple[int, float], value: Any, most: int) -> None:
+    memory[place] = value
+    memory.move_to_end(place)
+    while len(memory) > most:
+        memory.popitem(last=False)
