@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mien.models.aligned import aligned_matrix, as_mesh
+from mien.ops.region import occupied
 from mien.ops.shaper import from_log, to_log
 from mien.ops.tiles import tiled
-from mien.ops.warp import footprint, inside, positions, sample, transform, warp
+from mien.ops.warp import footprint, warp
 from mien.types import Face, Image, Layer, Plate
 
+RIM = (2, 2, 2, 2)
 LEAST = 1 / 512
 """Matte below which nothing is drawn: networks never quite say none."""
 BRIGHTEST = 65504.0
@@ -55,7 +57,7 @@ class CropIdentity:
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw the identity as the given face; the matte is the network's own.
 
-        Outside the square the layer shows the plate.
+        Outside that matte the layer shows the plate.
         """
         image = plate.image
         corner = torch.tensor([*plate.corner, 0.0])
@@ -67,20 +69,31 @@ class CropIdentity:
 
         result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
         height, width = image.shape[-2:]
-        (left, top), (high, wide) = footprint(matrix, (self.size, self.size))
+        shown = torch.where(matte > LEAST, matte, 0.0)
+        held = occupied(shown, 2)
+        if held[0].start == held[0].stop:
+            return Layer(result, mask, plate.corner, face.width, {"identity": mask})
+        # A rim of nothing: the edge of the square is as soft as one of its pixels.
+        part = torch.cat([pad(drawn, RIM, mode="replicate"), pad(shown, RIM)])[:, held[0].start :, held[1].start :]
+        part = part[:, : held[0].stop - held[0].start + 2 * RIM[0], : held[1].stop - held[1].start + 2 * RIM[0]]
+        # What the network draws may be larger than what it looks at.
+        enlarge = torch.diag(torch.tensor([drawn.shape[-1] / self.size, drawn.shape[-2] / self.size, 1.0]).double())
+        onto = _moved(RIM[0] - held[1].start, RIM[0] - held[0].start) @ enlarge @ matrix.double().cpu()
+        (left, top), (high, wide) = footprint(onto, (part.shape[-2], part.shape[-1]))
         right, bottom = min(width, left + wide), min(height, top + high)
         left, top = max(0, left), max(0, top)
         if right > left and bottom > top:
-            # What the network draws may be larger than what it looks at.
-            enlarge = torch.diag(torch.tensor([drawn.shape[-1] / self.size, drawn.shape[-2] / self.size, 1.0]).double())
-            there = positions((bottom - top, right - left), (left, top)).double()
-            place = transform(there, enlarge @ matrix).float().to(image.device)
-            part = slice(top, bottom), slice(left, right)
-            within = inside(place, (drawn.shape[-2], drawn.shape[-1]))
-            result[..., *part] = torch.where(within > 0, sample(drawn, place), image[..., *part])
-            soft = sample(matte, place).clamp(0, 1) * within
-            mask[..., *part] = torch.where(soft > LEAST, soft, 0.0)
+            here = slice(top, bottom), slice(left, right)
+            laid = warp(part, _moved(-left, -top) @ torch.linalg.inv(onto), (bottom - top, right - left))
+            soft = laid[3:].clamp(0, 1)
+            soft = torch.where(soft > LEAST, soft, 0.0)
+            result[..., *here] = torch.where(soft > 0, laid[:3], image[..., *here])
+            mask[..., *here] = soft
         return Layer(result, mask, plate.corner, face.width, {"identity": mask})
+
+
+def _moved(x: float, y: float) -> Tensor:
+    return torch.tensor([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
 class LogEncoding:

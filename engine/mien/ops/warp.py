@@ -21,6 +21,8 @@ HALVES = (-6 / 256, -18 / 256, 58 / 256, 222 / 256)
 """Keys' cubic stretched by two, at 1.75, 1.25, 0.75 and 0.25, times two."""
 RADII = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Reach of the kernel in pixels, to either side, that pixels are grouped by."""
+ENLARGED = (0, 2, 2)
+"""Level and reaches of pixels that no map shrinks."""
 AT_ONCE = 1 << 19
 """Kernel taps that are weighed at once; keeps the work inside the processor's cache."""
 
@@ -186,12 +188,17 @@ def _resample(
     left, right = _span(u, width, margin, coarsest)
     top, bottom = _span(v, height, margin, coarsest)
     part = image[:, top:bottom, left:right].float()
+    if kinds == [ENLARGED]:
+        return _keys(part, u - left, v - top).view(channels, *shape)
     result = u.new_empty(len(u), channels)
     for level in range(coarsest + 1):
         step = 1 << level
         for number, (_, across, down) in ((n, k) for n, k in enumerate(kinds) if k[0] == level):
             chosen = slice(None) if len(kinds) == 1 else (kind == number).nonzero().squeeze(1)
             one = slice(None) if len(wide) == 1 else chosen
+            if (level, across, down) == ENLARGED:
+                result[chosen] = _keys(part, u[chosen] - left, v[chosen] - top).mT
+                continue
             result[chosen] = _weigh(
                 part,
                 (u[chosen] - left) / step,
@@ -208,7 +215,7 @@ def _resample(
 def _kinds(wide: Tensor, tall: Tensor) -> tuple[Tensor, list[tuple[int, int, int]]]:
     """Groups of pixels that share a level of the pyramid and a reach along x and y; each pixel's group."""
     if float(wide.max()) <= 1 and float(tall.max()) <= 1:
-        return wide.new_zeros(1, dtype=torch.long), [(0, 2, 2)]
+        return wide.new_zeros(1, dtype=torch.long), [ENLARGED]
     long = torch.maximum(wide, tall)
     short = torch.maximum(torch.minimum(wide, tall), long / LONGEST).clamp(1, 1 << 20)
     level = torch.frexp(short).exponent.long() - 1
@@ -287,6 +294,32 @@ def _weigh(
             corner[:, None] + kernel, table, per_sample_weights=weight, mode="sum"
         )
     return result
+
+
+def _keys(image: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Keys' cubic at (n,) positions in a (C, H, W) picture, as (C, n).
+
+    The kernel is linear in its parameter: that of a = -0.5 is two thirds of a = -0.75, which torch has, and one
+    third of a = 0, which is linear interpolation along an eased fraction.
+    """
+    height, width = image.shape[-2:]
+    size = image.new_tensor([width, height])
+    each = []
+    for start in range(0, len(u), AT_ONCE // 16):
+        part = slice(start, start + AT_ONCE // 16)
+        x, y = u[part].clamp(-2, width + 2), v[part].clamp(-2, height + 2)
+        read = []
+        for at, mode in ((torch.stack([x, y], -1), "bicubic"), (torch.stack([_eased(x), _eased(y)], -1), "bilinear")):
+            grid = (at * (2 / size) - 1)[None, None]
+            read.append(F.grid_sample(image[None], grid, mode, "border", align_corners=False)[0, :, 0])
+        each.append(torch.lerp(read[0], read[1], 1 / 3))
+    return torch.cat(each, 1)
+
+
+def _eased(along: Tensor) -> Tensor:
+    base = (along - 0.5).floor() + 0.5
+    t = along - base
+    return base + t * t * (3 - 2 * t)
 
 
 def _taps(along: Tensor, stretch: Tensor, radius: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,199 @@
+"""The whole finishing chain on a large face, beside OpenCV on full frames: ``python tests/bench/finish.py``.
+
+A network's 512 pixel crop is laid back onto a 4K plate whose face is 1000 pixels wide: crop back, matte, color match,
+light, detail, composite. One thread, processor time, the least of several runs; nothing fails on a time.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import shot
+
+from mien import recipe as recipes
+from mien.chain import FUNCTIONS, declaration, evaluate
+from mien.color import load
+from mien.files.shot import read_region
+from mien.job import Job, open_job
+from mien.models.crop_identity import CropIdentity
+from mien.run import plate_of, read_source, solved
+from mien.types import Layer
+from shots import FIRST, Made, points_at, texture
+
+FACE = 1000
+SIZE = (3840, 2160)
+CROP = 512
+ROUNDS = 5
+Pixels = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def network_picture() -> Pixels:
+    """What a network would have drawn."""
+    return texture(CROP, CROP, 99) * 0.7
+
+
+def network_matte() -> Pixels:
+    """And where."""
+    y, x = np.mgrid[:CROP, :CROP] / CROP - 0.5
+    return np.clip((0.42 - np.hypot(x, 0.8 * y)) * 20, 0, 1).astype(np.float32)
+
+
+def made_of(folder: Path) -> Made:
+    """Three frames of a 4K plate with a face of 1000 pixels."""
+    still = folder / "still.exr"
+    tile = texture(540, 480, 7)
+    shot.write_exr(still, np.tile(tile, (SIZE[1] // 540, SIZE[0] // 480, 1)), colorInteropID="lin_ap1_scene")
+    pattern = folder / "plate" / "shot.%04d.exr"
+    pattern.parent.mkdir()
+    for frame in range(FIRST, FIRST + 3):
+        Path(str(pattern) % frame).symlink_to(still)
+    points = torch.stack([points_at(SIZE[0] / 2 + 6 * i, SIZE[1] / 2 + 3 * i, FACE) for i in range(3)])
+    return shot.shot_of(folder, pattern, SIZE, points, texture(700, 700, 99) * 0.7, points_at(350, 350, FACE * 0.5))
+
+
+def job_of(made: Made, settings: dict[str, dict[str, object]]) -> Job:
+    """The shot's job with a network's crop for an identity."""
+    recipe = recipes.read(made.recipe)
+    steps = tuple(replace(s, settings={**s.settings, **settings.get(s.name, {})}) for s in recipe.steps)
+    job = open_job(recipes.check(replace(recipe, steps=steps)), "cpu")
+    picture = torch.from_numpy(network_picture()).movedim(-1, 0)[None]
+    matte = torch.from_numpy(network_matte())[None, None]
+    identity = CropIdentity(lambda crop: (picture, matte), CROP, 1.6, Plain(), "bench")
+    return solved(replace(job, chain=replace(job.chain, identity_at=lambda frame: identity)), shot.quiet)
+
+
+class Plain:
+    """Light as it is."""
+
+    def encode(self, image: torch.Tensor, white: float = 1.0) -> torch.Tensor:
+        return image
+
+    def decode(self, encoded: torch.Tensor, white: float = 1.0) -> torch.Tensor:
+        return encoded
+
+
+def least(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Processor seconds of the fastest of several runs."""
+    best = np.inf
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        best = min(best, time.process_time() - began)
+    return float(best)
+
+
+def ours(job: Job) -> tuple[float, dict[str, float], int]:
+    """Seconds of a frame, seconds of each node in it, and pixels of the region."""
+    frame = FIRST + 1
+    source = read_source(job, frame, "", whole=False)
+    plate = plate_of(job, frame, source)
+    final = job.recipe.steps[-1].name
+    each: dict[str, float] = {}
+    plain = dict(FUNCTIONS)
+
+    def timed(name: str) -> Callable[..., Any]:
+        def call(*given: Any, **settings: Any) -> Any:
+            began = time.process_time()
+            result = plain[name](*given, **settings)
+            each[name] = min(each.get(name, np.inf), time.process_time() - began)
+            return result
+
+        return call
+
+    with torch.inference_mode():
+        total = least(lambda: evaluate(job.chain, frame, plate, final))
+        FUNCTIONS.update({name: timed(name) for name in plain})
+        for _ in range(ROUNDS):
+            values = evaluate(job.chain, frame, plate, final)
+        FUNCTIONS.update(plain)
+    assert values is not None
+    layer: Layer = values[final]
+    return total, each, layer.matte.numel()
+
+
+def with_opencv(job: Job, clone: bool) -> float:
+    """Seconds of the same steps on the full frame with OpenCV and numpy."""
+    frame = FIRST + 1
+    plate = read_region(job.shot, frame, job.shot.display)
+    points = points_at(SIZE[0] / 2 + 6, SIZE[1] / 2 + 3, FACE)[:, :2].numpy()
+    scale = 1.6 * FACE / CROP
+    middle = points.mean(0)
+    place = np.float32([[scale, 0, middle[0] - scale * CROP / 2], [0, scale, middle[1] - scale * CROP / 2]])
+    crop, crop_matte = network_picture(), network_matte()
+    generator = np.random.default_rng(0)
+    radius = round(0.03 * FACE)
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+    def chain() -> Pixels:
+        drawn = cv2.warpAffine(crop, place, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        shown = cv2.warpAffine(crop_matte, place, SIZE, flags=cv2.INTER_LINEAR)
+        hull = cv2.fillConvexPoly(np.zeros(SIZE[::-1], np.float32), cv2.convexHull(points.astype(np.int32)), 1.0)
+        mask = np.minimum(shown, hull)
+        matte = cv2.GaussianBlur(cv2.erode(mask, shape), (0, 0), radius)[..., None]
+        inside = mask > 0.5
+        ours, theirs = drawn[inside].T.astype(np.float64), plate[inside].T.astype(np.float64)
+        root = np.linalg.cholesky(np.cov(ours) + 1e-6 * np.eye(3))
+        values, vectors = np.linalg.eigh(root.T @ np.cov(theirs) @ root)
+        middle_root = vectors @ np.diag(np.sqrt(np.maximum(values, 0))) @ vectors.T
+        inverse = np.linalg.inv(root)
+        move = inverse.T @ middle_root @ inverse
+        graded = (drawn - ours.mean(1)) @ move.T.astype(np.float32) + theirs.mean(1)
+        graded = graded.astype(np.float32)
+        wide = 0.15 * FACE
+        small = [cv2.resize(p, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA) for p in (plate, graded)]
+        broad = [cv2.resize(cv2.GaussianBlur(p, (0, 0), wide / 10), SIZE) for p in small]
+        lit = graded * np.clip(broad[0] / np.maximum(broad[1], 1e-3), 0.25, 4)
+        sharpness = [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[inside].var() for p in (plate, lit)]
+        if sharpness[1] > sharpness[0]:
+            lit = cv2.GaussianBlur(lit, (0, 0), 1.2)
+        lit = lit + 0.01 * generator.standard_normal(lit.shape, np.float32)
+        if clone:
+            seen = [np.clip(p * 255, 0, 255).astype(np.uint8) for p in (lit, plate)]
+            box = cv2.boundingRect(inside.astype(np.uint8))
+            center = (box[0] + box[2] // 2, box[1] + box[3] // 2)
+            lit = cv2.seamlessClone(*seen, inside.astype(np.uint8) * 255, center, cv2.NORMAL_CLONE) / np.float32(255)
+        return plate + matte * (lit - plate)
+
+    return least(chain, 2)
+
+
+GRADIENT: dict[str, dict[str, object]] = {
+    "match_color": {"method": "mkl"},
+    "composite": {"method": "gradient"},
+}
+
+
+def main() -> None:
+    """Print the chain beside OpenCV's, plain and with a gradient-domain composite."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    load()
+    with tempfile.TemporaryDirectory() as scratch:
+        made = made_of(Path(scratch))
+        for name, settings, clone in (
+            ("over", {"match_color": {"method": "mkl"}}, False),
+            ("gradient-domain", GRADIENT, True),
+        ):
+            job = job_of(made, settings)
+            seconds, each, pixels = ours(job)
+            theirs = with_opencv(job, clone)
+            shot.say(f"{name}: chain on a {FACE} px face in 4K, {pixels / 1e6:.1f} Mpx", f"{1000 * seconds:.0f} ms", "")
+            for node, part in sorted(each.items(), key=lambda item: -item[1]):
+                if declaration(node).output != "FaceTrack":
+                    shot.say(f"    {node}", f"{1000 * part:.1f} ms", "")
+            shot.say(f"{name}: OpenCV on the full frame", f"{1000 * theirs:.0f} ms", "")
+            shot.say(f"{name}: OpenCV over ours", f"x{theirs / seconds:.1f}", ">= 10")
+
+
+if __name__ == "__main__":
+    main()
