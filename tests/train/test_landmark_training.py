@@ -106,3 +106,8 @@ def test_training_learns_and_goes_on_after_a_kill(tmp_path: Path, capsys: pytest
     assert int(load_file(output.with_suffix(".state"))["step"]) == 8
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert not list(tmp_path.glob("*.part"))
+    other = tmp_path / "other.safetensors"
+    landmarks.main(steps=1, begin=output, **{**settings, "output": other, "rate": 0.0})
+    begun = load_file(other)
+    for name in ("shapes.weight", "moves", "blend.bias"):
+        torch.testing.assert_close(begun[name], after[name], atol=1e-4, rtol=1e-3)

@@ -6,6 +6,7 @@ continues from it; what it writes appears whole or not at all.
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -97,6 +98,25 @@ def batch_of(album: Album, absent: int, dirt: float, generator: Generator) -> Ba
     points[flip] = (points[flip] * torch.tensor([-1.0, 1.0, 1.0]))[:, mesh.MIRROR]
     visibility[flip] = visibility[flip][:, mesh.MIRROR]
     return Batch(soil(color(crops, generator), dirt, generator), points, visibility, matte, there)
+
+
+def prepare(
+    drawn: list[Album],
+    filmed: list[Album],
+    empty: list[Album],
+    size: int,
+    dirt: float,
+    random: np.random.Generator,
+    generator: Generator,
+) -> Batch:
+    """The next batch of ``size`` crops, of which a share of ``dirt`` may be soiled."""
+    real = round(FILMED * size) if filmed else 0
+    nothing = round(EMPTY * size) if empty else 0
+    parts = [pick(drawn, size - real - nothing, random)] + ([pick(filmed, real, random)] if real else [])
+    # Absent faces are the last of a batch: mostly drawn ones, sometimes filmed.
+    random.shuffle(parts)
+    parts = ([pick(empty, nothing, random)] if nothing else []) + parts
+    return batch_of(joined(parts), round(ABSENT * size), dirt, generator)
 
 
 def views(points: Tensor, lost: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -306,6 +326,7 @@ def main(
     size: Annotated[int, typer.Option(help="Crops in a batch.")] = 64,
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    begin: Annotated[Path | None, typer.Option(help="Weights to begin from, as this trainer writes them.")] = None,
     save_every: Annotated[int, typer.Option(help="Batches between two savings.")] = 500,
     most: Annotated[int, typer.Option(help="Drawn shards to hold in memory at most.")] = 150,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -321,7 +342,9 @@ def main(
     generator, random = Generator().manual_seed(seed), np.random.default_rng(seed)
     drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
     state = output.with_suffix(".state")
-    if not state.exists():
+    if not state.exists() and begin is not None:
+        network.load_state_dict({name: value.float() for name, value in load_file(begin).items()})
+    elif not state.exists():
         start(network, drawn, generator)
     network.to(place)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -333,51 +356,57 @@ def main(
     weight = importance().to(place)
     seen_loss = seen_error = 0.0
     clock = time.monotonic()
-    while step < steps:
-        if step % save_every == 0:
-            albums = open_albums(album, albums, most)
-            drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
+
+    def next_batch(at: int) -> Batch:
         # Toward the end most crops are clean, as most that it will see are.
-        dirt = 1.0 if step < 0.7 * steps else 0.4
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 300) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
-        real = round(FILMED * size) if filmed else 0
-        nothing = round(EMPTY * size) if empty else 0
-        parts = [pick(drawn, size - real - nothing, random)] + ([pick(filmed, real, random)] if real else [])
-        # Absent faces are the last of a batch: mostly drawn ones, sometimes filmed.
-        random.shuffle(parts)
-        parts = ([pick(empty, nothing, random)] if nothing else []) + parts
-        batch = batch_of(joined(parts), round(ABSENT * size), dirt, generator)
-        batch = Batch(*(value.to(place) for value in batch))
-        with torch.autocast(place.type, dtype=torch.bfloat16):
-            answers = network.answers(batch.crops.contiguous(memory_format=torch.channels_last))
-        loss, error = loss_of(answers, batch, weight)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        step += 1
-        # The average of recent weights is steadier than the last ones.
-        keep = min(0.999, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                if value.is_floating_point():
-                    average[name].lerp_(value, 1 - keep)
-                else:
-                    average[name].copy_(value)
-        seen_loss += loss.item()
-        seen_error += error.item()
-        if step % 100 == 0:
-            speed = 100 * size / (time.monotonic() - clock)
-            typer.echo(
-                f"{step}: loss {seen_loss / 100:.3f}, error {seen_error:.2f} % of crop, "
-                f"{speed:.0f} crops/s, {len(drawn)} shards"
-            )
-            seen_loss = seen_error = 0.0
-            clock = time.monotonic()
-        if step % save_every == 0 or step == steps:
-            save_state(state, network, average, optimizer, step)
-            save_weights(average, output)
+        dirt = 1.0 if at < 0.7 * steps else 0.4
+        return prepare(drawn, filmed, empty, size, dirt, random, generator)
+
+    # While one batch is learned from, the next is prepared.
+    with ThreadPoolExecutor(1) as ahead:
+        ready = ahead.submit(next_batch, step)
+        while step < steps:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * warmth(step, steps)
+            batch = Batch(*(value.to(place) for value in ready.result()))
+            if step % save_every == 0:
+                albums = open_albums(album, albums, most)
+                drawn, filmed, empty = (albums_of(kind, albums) for kind in ("drawn", "filmed", "empty"))
+            ready = ahead.submit(next_batch, step + 1)
+            with torch.autocast(place.type, dtype=torch.bfloat16):
+                answers = network.answers(batch.crops.contiguous(memory_format=torch.channels_last))
+            loss, error = loss_of(answers, batch, weight)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            step += 1
+            # The average of recent weights is steadier than the last ones.
+            keep = min(0.999, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for name, value in network.state_dict().items():
+                    if value.is_floating_point():
+                        average[name].lerp_(value, 1 - keep)
+                    else:
+                        average[name].copy_(value)
+            seen_loss += loss.item()
+            seen_error += error.item()
+            if step % 100 == 0:
+                speed = 100 * size / (time.monotonic() - clock)
+                typer.echo(
+                    f"{step}: loss {seen_loss / 100:.3f}, error {seen_error:.2f} % of crop, "
+                    f"{speed:.0f} crops/s, {len(drawn)} shards"
+                )
+                seen_loss = seen_error = 0.0
+                clock = time.monotonic()
+            if step % save_every == 0 or step == steps:
+                save_state(state, network, average, optimizer, step)
+                save_weights(average, output)
+
+
+def warmth(step: int, steps: int) -> float:
+    """Learning rate at a step, as a share of the highest: a short rise, then half a cosine."""
+    return min(1.0, (step + 1) / 300) * (0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2)
 
 
 def importance() -> Tensor:
