@@ -15,7 +15,8 @@ import numpy
 import torch
 
 from mien import color
-from mien.ops import blend, distance, grade, hull, match, measure, warp
+from mien.ops import blend, grade, hull, match, measure, warp
+from mien.ops.edge import Softness, edge
 
 FACE = 500
 """Side of the face's region in pixels."""
@@ -78,7 +79,7 @@ def bench_mattes() -> None:
            "cv2.fillPoly, whole pixels")  # fmt: skip
     for radius in (10, 100, 400):
         ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        ours = cost(lambda radius=radius: distance.edge(matte, float(radius), 15.0))
+        ours = cost(lambda radius=radius: edge(matte, float(radius), Softness(7.5, 7.5)))
         theirs = cost(lambda ellipse=ellipse: cv2.dilate(packed, ellipse), 1)
         report(f"grow by {radius} px and soften", ours, theirs, "cv2.dilate by an ellipse")
 

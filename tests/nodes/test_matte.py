@@ -60,6 +60,25 @@ def test_forehead() -> None:
     assert tops[0] > tops[1] > tops[2]
 
 
+@pytest.mark.parametrize("scheme", ["mesh", "ibug68"])
+def test_brows_can_be_left_out(scheme: str) -> None:
+    """1 takes the brows in, 0 stops at the upper lids; the chin does not care."""
+    lids = {"mesh": mesh.RIGHT_EYE[8:], "ibug68": [37, 38]}[scheme]
+    brows = {"mesh": mesh.RIGHT_BROW[5:], "ibug68": [18, 19, 20]}[scheme]
+    there = face(scheme=scheme)
+    covered = {}
+    for brow in (0.0, 0.5, 1.0):
+        matte = face_matte(layer(), there, source="hull", forehead=0.0, brow=brow).matte[0]
+        covered[brow] = matte
+        x, y = (there.points[brows, :2] - torch.tensor(CORNER)).mean(0).tolist()
+        assert (matte[int(y) + 1, int(x)] > 0.5) == (brow == 1.0)
+        x, y = (there.points[lids, :2] - torch.tensor(CORNER)).mean(0).tolist()
+        assert matte[int(y) + 4, int(x)] == 1
+    assert covered[0.0].sum() < covered[0.5].sum() < covered[1.0].sum()
+    assert torch.equal(covered[0.0][120:], covered[1.0][120:])
+    assert torch.equal(covered[1.0], face_matte(layer(), there, source="hull", forehead=0.0).matte[0])
+
+
 def test_edge_is_measured_in_face_widths() -> None:
     areas = {}
     for scale in (1, 2):
