@@ -4,7 +4,9 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.color import Colors
@@ -13,6 +15,7 @@ from mien.commands.convert import make_folder, tracked
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments, open_finder
 from mien.facesets.extract import CropShape, Taken, take
+from mien.facesets.foreign import is_foreign, list_sources, read_foreign_faces
 from mien.facesets.report import write_report
 from mien.facesets.selection import Selection, select
 from mien.files.faceset import FaceSet, SetFace, is_faceset, read_faceset, write_face, write_faceset
@@ -20,11 +23,15 @@ from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_region
 from mien.files.tracks import read_tracks
 from mien.footage import plate_space
 from mien.job import ENGINE
+from mien.models.aligned import as_mesh
+from mien.models.backends import FaceFinder
+from mien.models.crops import crop_from_detection, crop_from_points
 from mien.performer import prominent, read_photo
 from mien.pipeline import overlap
 from mien.progress import Advance, Failure, Note, Outcome, Tell
 from mien.recipe import RecipeError, plain_name
 from mien.tracking import face_at
+from mien.tracking.faces import single_widths
 from mien.types import Face, FaceTrack, MienError
 
 
@@ -149,7 +156,10 @@ def _extracted(
     arguments: FacesetArguments, folder: Path, colors: Colors, tell: Tell
 ) -> tuple[FaceSet, dict[int, str]]:
     """The faces of all sources, and what was wrong with frames that could not be read."""
-    shots = [shot for source in arguments.sources for shot in open_sources(source, tell)]
+    foreign = [Path(source) for source in arguments.sources if is_foreign(Path(source))]
+    shots = [
+        shot for source in arguments.sources if Path(source) not in foreign for shot in open_sources(source, tell)
+    ]
     taken: list[Taken] = []
     failed: dict[int, str] = {}
     for number, shot in enumerate(shots):
@@ -162,6 +172,8 @@ def _extracted(
         more, wrong = _cut(arguments, shot, faces, (number, len(taken)), folder, colors, tell)
         taken += more
         failed |= wrong
+    for number, path in enumerate(foreign, start=len(shots)):
+        taken += _brought(arguments, path, (number, len(taken)), folder, colors, tell)
     if not taken:
         raise MienError(
             f"No face in {', '.join(arguments.sources)}. Lower --set track_faces.confidence, or give other sources."
@@ -171,7 +183,7 @@ def _extracted(
         size=arguments.shape.size,
         coverage=arguments.shape.coverage,
         space=colors.working,
-        sources=tuple(str(shot.path) for shot in shots),
+        sources=(*(str(shot.path) for shot in shots), *map(str, foreign)),
         faces=tuple(one.entry for one in taken),
         points=torch.stack([one.points for one in taken]),
         weight=torch.stack([one.weight for one in taken]),
@@ -215,6 +227,53 @@ def _cut(
             tell(Failure("faceset", job[1], str(error)))
         tell(Advance("faceset", count, len(jobs), job[1]))
     return taken, failed
+
+
+def _brought(
+    arguments: FacesetArguments, path: Path, numbers: tuple[int, int], folder: Path, colors: Colors, tell: Tell
+) -> list[Taken]:
+    """Faces that another program extracted, cut anew; ``numbers`` are the source's and that of its first face."""
+    source, begun = numbers
+    finder = open_finder(arguments.tracking)
+    space = colors.resolve(arguments.colorspace, kind="integer")
+    to_working, interop = colors.to_working(space), colors.interop_id(colors.working)
+    taken: list[Taken] = []
+    origins: dict[str, str] = {}
+
+    def skip(reason: str) -> None:
+        tell(Note(f"Skipped {reason}", "warning"))
+
+    def find(picture: NDArray[np.uint8]) -> Tensor:
+        return as_mesh(*single_face(picture, finder))
+
+    for face in read_foreign_faces(path, find, skip):
+        name = f"faces/{begun + len(taken):06d}.exr"
+        image = to_working(torch.from_numpy(face.picture.astype(np.float32) / 255).movedim(-1, 0).contiguous())
+        width = float(single_widths(face.points[None], "mesh", 1.0))
+        known = Face(face.points, torch.ones(len(face.points)), 1.0, width)
+        one = take(image, known, arguments.shape, colors, name, source, len(taken), face.matte)
+        write_face(folder / name, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
+        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
+        origins[name] = face.source
+    list_sources(folder, origins)
+    return taken
+
+
+def single_face(picture: NDArray[np.uint8], finder: FaceFinder) -> tuple[Tensor, str]:
+    """Landmarks, and their scheme, of the largest face of a picture.
+
+    Raises:
+        MienError: There is none.
+    """
+    found = finder.detect(picture, 0.2 * min(picture.shape[:2]))
+    if not len(found.scores):
+        raise MienError("no face is found in it")
+    largest = int((found.boxes[:, 2] - found.boxes[:, 0]).argmax())
+    crop = crop_from_detection(found.boxes[largest], found.five[largest])
+    for _ in range(3):
+        points = finder.landmarks(picture, crop[None]).points[0]
+        crop = crop_from_points(points, finder.scheme)
+    return points, finder.scheme
 
 
 def open_sources(source: str, tell: Tell) -> list[Shot]:

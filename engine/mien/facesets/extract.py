@@ -12,7 +12,7 @@ from mien.color import Colors
 from mien.files.faceset import SetFace
 from mien.models.aligned import aligned_matrix, as_mesh, in_crop
 from mien.ops.hull import surface_matte
-from mien.ops.warp import warp
+from mien.ops.warp import inside, positions, transform, warp
 from mien.tracking.appearance import describe
 from mien.types import Face, Image, Matte, Points
 
@@ -49,10 +49,20 @@ class Taken:
     look: Tensor
 
 
-def take(image: Image, face: Face, shape: CropShape, colors: Colors, file: str, source: int, frame: int) -> Taken:
+def take(
+    image: Image,
+    face: Face,
+    shape: CropShape,
+    colors: Colors,
+    file: str,
+    source: int,
+    frame: int,
+    drawn: Matte | None = None,
+) -> Taken:
     """Cut one face out of a (3, H, W) scene-linear frame, and measure it.
 
-    ``file``, ``source`` and ``frame`` are what the index is to say of its place.
+    ``file``, ``source`` and ``frame`` are what the index is to say of its place; ``drawn`` is the face's matte on the
+    frame where one is known, else it is the outline of the points.
     """
     size = shape.size
     points = as_mesh(face.points, face.scheme)
@@ -60,6 +70,9 @@ def take(image: Image, face: Face, shape: CropShape, colors: Colors, file: str, 
     crop = warp(image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST), matrix, (size, size))
     there = in_crop(points, matrix)
     matte = surface_matte(there, mesh.TRIANGLES, (0, 0), (size, size))
+    if drawn is not None:
+        place = transform(positions((size, size)).double(), torch.linalg.inv(matrix)).float()
+        matte = (warp(drawn, matrix, (size, size)) * inside(place, (drawn.shape[-2], drawn.shape[-1]))).clamp(0, 1)
     shown = colors.encoding.encode(crop)
     skin = matte * (1 - surface_matte(there, OPENINGS, (0, 0), (size, size)))
     tone = _mean(shown, skin)
