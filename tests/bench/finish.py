@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
 
+import portraits
 import shot
 
 from mien import recipe as recipes
@@ -37,9 +39,16 @@ ROUNDS = 5
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 
 
+def portrait(name: str, size: tuple[int, int], seed: int) -> Pixels:
+    """A portrait in scene-linear light at (width, height), with a little grain."""
+    light = (portraits.picture(name).astype(np.float32) / 255) ** 2.4
+    large = cv2.resize(light, size, interpolation=cv2.INTER_CUBIC)
+    return large + 0.004 * np.random.default_rng(seed).standard_normal(large.shape, np.float32)
+
+
 def network_picture() -> Pixels:
     """What a network would have drawn."""
-    return texture(CROP, CROP, 99) * 0.7
+    return portrait("hopper", (CROP, CROP), 1)
 
 
 def network_matte() -> Pixels:
@@ -51,8 +60,7 @@ def network_matte() -> Pixels:
 def made_of(folder: Path) -> Made:
     """Three frames of a 4K plate with a face of 1000 pixels."""
     still = folder / "still.exr"
-    tile = texture(540, 480, 7)
-    shot.write_exr(still, np.tile(tile, (SIZE[1] // 540, SIZE[0] // 480, 1)), colorInteropID="lin_ap1_scene")
+    shot.write_exr(still, portrait("collins", SIZE, 2), colorInteropID="lin_ap1_scene")
     pattern = folder / "plate" / "shot.%04d.exr"
     pattern.parent.mkdir()
     for frame in range(FIRST, FIRST + 3):
