@@ -76,7 +76,7 @@ def test_outside_the_matte_the_full_frame_is_the_plate_bit_for_bit(made: Made) -
         assert [getattr(spec, n) for n in window] == [getattr(plate_spec, n) for n in window]
         matte = np.zeros(plate.shape[:2], bool)
         y, x = layer_spec.y - plate_spec.y, layer_spec.x - plate_spec.x
-        alpha = layer[..., list(layer_spec.channelnames).index("matte.edge")]
+        alpha = layer[..., list(layer_spec.channelnames).index("A")]
         matte[y : y + alpha.shape[0], x : x + alpha.shape[1]] = alpha > 0
         differing = (plate.view(np.uint16) != full.view(np.uint16)).any(-1)
         assert matte.sum() > 1000 and differing.sum() > 1000
