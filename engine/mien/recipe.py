@@ -258,7 +258,9 @@ def read(path: Path) -> Recipe:
     """
     try:
         size = path.stat().st_size
-        document = json.loads(path.read_text("utf-8")) if size <= SIZE_LIMIT else None
+        # A pipe or a device may never end.
+        readable = (path.is_file() or path.is_dir()) and size <= SIZE_LIMIT
+        document = json.loads(path.read_text("utf-8")) if readable else None
     except OSError as error:
         raise RecipeError(f"Cannot read the recipe {path}: {error.strerror}. Check the path.") from error
     except (ValueError, RecursionError) as error:

@@ -1,13 +1,15 @@
 """Matching nodes, over a shot."""
 
 import math
+from dataclasses import replace
 
 import numpy
 import pytest
 import torch
 
 from mien.nodes.match import grade_face, match_color, measure_color
-from mien.ops.grade import IDENTITY
+from mien.ops.grade import IDENTITY, apply
+from mien.ops.match import SOLVERS
 from mien.types import ColorSample, Face, Grade, Layer, Plate, Series
 from shots import points_at
 
@@ -101,3 +103,125 @@ def test_matched_faces_have_the_plates_color() -> None:
     after = measured(grade_face(layer, grade), plate)
     assert numpy.allclose(after.face_mean, after.plate_mean, rtol=1e-4)
     assert numpy.allclose(after.face_covariance, after.plate_covariance, atol=2e-3)
+
+
+def person(seed: int, tint: tuple[float, float, float], beard: float) -> torch.Tensor:
+    """(3, 160, 140) skin as real faces have it: light from one side, red cheeks, a darker chin, shine, grain."""
+    down, across = torch.meshgrid(torch.linspace(-1, 1, 160), torch.linspace(-1, 1, 140), indexing="ij")
+    cheeks = torch.exp(-((across.abs() - 0.45) ** 2 + (down - 0.1) ** 2) / 0.04)
+    chin = (beard * torch.sigmoid((down - 0.35) * 14))[None]
+    shine = torch.exp(-(across**2 + (down + 0.45) ** 2) / 0.006)
+    color = torch.tensor(tint)[:, None, None] * (1 + torch.tensor([0.25, -0.1, -0.1])[:, None, None] * cheeks)
+    lit = color * 2 ** (0.6 * across) * (1 - chin) + 3.0 * shine
+    return lit * (1 + 0.03 * torch.randn(lit.shape, generator=torch.Generator().manual_seed(seed)))
+
+
+WHO = Face(points_at(70.0, 80.0, 100.0), torch.ones(468), 1.0, 100.0)
+CUTS = {
+    "all": (slice(0, 160), slice(0, 140)),
+    "half": (slice(0, 160), slice(0, 70)),
+    "chin": (slice(95, 160), slice(0, 140)),
+    "quarter": (slice(0, 80), slice(70, 140)),
+}
+
+
+def cut(name: str) -> torch.Tensor:
+    matte = torch.zeros(1, 160, 140)
+    matte[(slice(None), *CUTS[name])] = 1
+    return matte
+
+
+def numbers(grade: Grade) -> numpy.ndarray:
+    return numpy.concatenate([numpy.ravel(grade.matrix), grade.offset])
+
+
+def solve(layer: Layer, plate: torch.Tensor, method: str, **settings) -> Grade:
+    sample = measure_color(layer, Plate(plate, (0, 0)), WHO, **settings)
+    found = match_color(Series(1, (sample,)), method=method).at(1)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("space", ["linear", "log", "perceptual"])
+@pytest.mark.parametrize("method", SOLVERS)
+def test_work_on_the_matte_does_not_change_the_color(method: str, space: str) -> None:
+    face, plate = person(1, (0.5, 0.35, 0.25), 0.0), person(2, (0.3, 0.24, 0.2), 0.0)
+    network = torch.ones(1, 160, 140)
+    found = [
+        solve(Layer(face, cut(name), (0, 0), 100.0, {"network": network}), plate, method, space=space) for name in CUTS
+    ]
+    assert all(one == found[0] for one in found[1:]) and found[0] != IDENTITY
+
+
+@pytest.mark.parametrize("space", ["linear", "log"])
+@pytest.mark.parametrize("method", ["tone", "mean", "reinhard", "lct", "mkl"])
+def test_a_patch_is_matched_as_the_whole_face_would_be(method: str, space: str) -> None:
+    # The plate is the same face in another light: that move is the truth wherever it is measured.
+    face = person(1, (0.5, 0.35, 0.25), 0.5)
+    light = torch.tensor([1.4, 0.8, 0.6])[:, None, None]
+    plate = face * light * (1 + 0.02 * torch.randn(face.shape, generator=torch.Generator().manual_seed(9)))
+    layers = [Layer(face, cut(name), (0, 0), 100.0) for name in CUTS]
+    found = [solve(layer, plate, method, region="matte", space=space) for layer in layers]
+    moved = [apply(face, one).mean((1, 2)) for one in found]
+    for one in moved:
+        assert torch.allclose(one, moved[0], rtol=0.005)
+        assert torch.allclose(one, (face * light).mean((1, 2)), rtol=0.01)
+
+
+def test_a_hand_in_front_does_not_count() -> None:
+    face, plate = person(1, (0.5, 0.35, 0.25), 0.0), person(2, (0.3, 0.24, 0.2), 0.0)
+    held = cut("chin")
+    behind = torch.where(held > 0, torch.tensor([0.02, 0.3, 0.9])[:, None, None], plate)
+    layer = Layer(face, cut("all"), (0, 0), 100.0, {"hold_out": held})
+    clean = solve(layer, plate, "mkl", outliers=0.0)
+    assert numpy.allclose(numbers(solve(layer, behind, "mkl", outliers=0.0)), numbers(clean), rtol=1e-6)
+    seen = solve(replace(layer, mattes={}), behind, "mkl", outliers=0.0)
+    assert numpy.abs(numbers(seen) - numbers(clean)).max() > 0.05
+
+
+@pytest.mark.parametrize("method", ["mean", "tone"])
+def test_a_beard_hardly_counts(method: str) -> None:
+    face, shaved, bearded = (person(n, (0.5, 0.35, 0.25), beard) for n, beard in ((1, 0.0), (2, 0.0), (3, 0.85)))
+    layer = Layer(face, cut("all"), (0, 0), 100.0)
+    skin = torch.tensor([0.5, 0.35, 0.25])[:, None, None]
+    truth = apply(skin, solve(layer, shaved, method))
+    robust, plain = (
+        float((apply(skin, solve(layer, bearded, method, outliers=strength)) / truth - 1).abs().max())
+        for strength in (1.0, 0.0)
+    )
+    assert robust < 0.08 and plain > 0.25
+
+
+def test_shine_does_not_count() -> None:
+    face, plate = person(1, (0.5, 0.35, 0.25), 0.0), person(2, (0.5, 0.35, 0.25), 0.0)
+    plate[:, 60:75, 60:80] += 30.0
+    found = solve(Layer(face, cut("all"), (0, 0), 100.0), plate, "mean")
+    assert numpy.allclose(numpy.diagonal(found.matrix), 1.0, atol=0.03)
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_grain_is_no_contrast(method: str) -> None:
+    sized = Face(WHO.points * 4, WHO.weight, 1.0, 400.0)
+    soft = torch.nn.functional.interpolate(person(1, (0.5, 0.35, 0.25), 0.0)[None], scale_factor=4.0)[0]
+    grainy = soft * (1 + 0.1 * torch.randn(soft.shape, generator=torch.Generator().manual_seed(5)))
+    layer = Layer(soft, torch.ones(1, 640, 560), (0, 0), 400.0)
+    sample = measure_color(layer, Plate(grainy, (0, 0)), sized)
+    found = match_color(Series(1, (sample,)), method=method).at(1)  # type: ignore[arg-type]
+    color = torch.tensor([0.45, 0.3, 0.22])[:, None, None]
+    assert found is not None and torch.allclose(apply(color, found), color, rtol=0.02)
+
+
+def test_a_proxy_measures_what_the_final_does() -> None:
+    face, plate = (
+        torch.nn.functional.interpolate(person(n, tint, 0.3)[None], scale_factor=6.0, mode="bilinear")[0]
+        for n, tint in ((1, (0.5, 0.35, 0.25)), (2, (0.3, 0.24, 0.2)))
+    )
+    pairs = []
+    for factor in (1, 2):
+        small = [torch.nn.functional.avg_pool2d(one, factor) for one in (face, plate)]
+        scale = 6.0 / factor
+        who = Face(WHO.points * scale, WHO.weight, 1.0, 100 * scale)
+        layer = Layer(small[0], torch.ones(1, *small[0].shape[-2:]), (0, 0), 100 * scale)
+        sample = measure_color(layer, Plate(small[1], (0, 0)), who)
+        pairs.append(numbers(match_color(Series(1, (sample,)), method="mkl").at(1)))  # type: ignore[arg-type]
+    assert numpy.allclose(*pairs, rtol=0.01, atol=0.01)

@@ -134,7 +134,7 @@ def grade_face(
 def _shown(layer: Layer) -> Matte:
     """Where the layer shows a face that nothing stands in front of, whatever shape its matte was given."""
     known = layer.mattes.get("network", layer.matte)
-    held = layer.mattes.get("held")
+    held = layer.mattes.get("hold_out")
     return known if held is None else known * (1 - held)
 
 

@@ -26,7 +26,7 @@ CONTRAST = (0.4, 1.6)
 """Least and greatest contrast that ``tone`` gives a face."""
 STEEPEST = 8.0
 """Largest slope of a curve, and reciprocal of the smallest: grain is not blown up into bands."""
-LATTICE = (11, 7, 7)
+LATTICE = (17, 7, 7)
 """Steps of the table of ``transport`` along brightness and the two opponent colors."""
 MARGIN = 0.5
 """How far tables reach beyond the colors they were solved from, as a share of their range."""
@@ -117,7 +117,7 @@ def luminance(sample: ColorSample) -> Grade:
     gain = reached / level if sample.space == "linear" and level > 0 and reached > 0 else 1.0
     shift = reached - gain * level
     low, high, knots = _knots(here, 2 * len(here) - 1)
-    residual = _monotone(here, there, knots) - (gain * knots + shift)
+    residual = _beyond(here, there, gain, shift, knots)
     along = to @ (after / reached) if sample.space == "linear" and reached > 0 else axis
     values = residual[:, None] * (to.T @ along)
     box = [(low, high), (0.0, 1.0), (0.0, 1.0)]
@@ -142,8 +142,8 @@ def histogram(sample: ColorSample) -> Grade:
     for channel in range(3):
         here, there = (torch.tensor(rows[channel], dtype=torch.float64) for rows in _ranks(sample))
         low, high, knots = _knots(here, 2 * len(here) - 1)
-        straight = base.matrix[channel][channel] * knots + base.offset[channel]
-        rows.append(rounded(_monotone(here, there, knots) - straight))
+        rest = _beyond(here, there, base.matrix[channel][channel], base.offset[channel], knots)
+        rows.append(rounded(rest))
         lows.append(low)
         highs.append(high)
     return replace(base, low=tuple(lows), high=tuple(highs), curves=tuple(rows))
@@ -187,15 +187,18 @@ def _knots(here: Tensor, count: int) -> tuple[float, float, Tensor]:
     return low, high, torch.linspace(low, high, count, dtype=torch.float64)
 
 
-def _monotone(here: Tensor, there: Tensor, at: Tensor) -> Tensor:
-    """The rising function that carries ranks to ranks, its slope bounded, about the median."""
+def _beyond(here: Tensor, there: Tensor, gain: float, shift: float, at: Tensor) -> Tensor:
+    """What carrying ranks to ranks adds to a gain and a shift; past the outermost ranks as much as there.
+
+    The function that carries them rises, its slope bounded, about the median.
+    """
     steps, rises = here.diff(), there.diff()
     # Where neither rises there is nothing to stretch.
     level = 1e-4 * float(torch.maximum(here[-1] - here[0], there[-1] - there[0])) / len(here) + 1e-12
     slopes = ((rises + level) / (steps + level)).clamp(1 / STEEPEST, STEEPEST)
     middle = len(here) // 2
     path = torch.cat([torch.zeros(1, dtype=torch.float64), (slopes * steps).cumsum(0)])
-    return between(at, here, path - path[middle] + there[middle])
+    return between(at, here, path - path[middle] + there[middle] - (gain * here + shift))
 
 
 def _means(sample: ColorSample) -> tuple[Tensor, Tensor]:
@@ -208,12 +211,19 @@ def _ranks(sample: ColorSample) -> tuple[tuple[tuple[float, ...], ...], ...]:
 
 
 def _floored(sample: ColorSample) -> tuple[Tensor, Tensor]:
-    """Both covariances, at least as wide along every axis as flatness allows."""
+    """Both covariances, at least as wide along every axis as flatness allows.
+
+    In linear light that is a share of each channel's mean, so that a colored light changes nothing about it.
+    """
     found = []
     for middle, rows in zip(_means(sample), (sample.face_covariance, sample.plate_covariance)):
-        least = FLAT_LOG.get(sample.space, FLAT * max(float(middle.abs().amax()), 1e-6))
-        values, vectors = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64))
-        found.append(vectors * values.clamp_min(least**2) @ vectors.T)
+        least = FLAT_LOG.get(sample.space, FLAT)
+        size = torch.ones(3, dtype=torch.float64)
+        if sample.space == "linear":
+            size = middle.abs().clamp_min(1e-6)
+            size = size.clamp_min(0.05 * float(size.amax()))
+        values, vectors = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64) / torch.outer(size, size))
+        found.append((vectors * values.clamp_min(least**2) @ vectors.T) * torch.outer(size, size))
     return found[0], found[1]
 
 

@@ -27,8 +27,10 @@ DIGITS = 7
 """Digits after the point that ranks and palettes hold."""
 POOL = 4096
 """Colors from which a palette is made."""
-USUAL = 4.0
+USUAL = 2.5
 """Spreads from the usual color at which a pixel stops counting, where outliers are ignored altogether."""
+ROUNDS = 3
+"""How often the usual color is found anew without those that are not."""
 _STOPS = (-16.0, 16.0)
 _STEPS = 512
 _WHOLE = 1 << 16
@@ -150,14 +152,16 @@ def palette(colors: Tensor, weight: Tensor, space: str) -> Tensor:
     """(3, N) colors of a space, of equal weight, that stand for (3, n) scene-linear ones.
 
     Colors are halved by weight along opponent axes in a fixed order, so that the same place of two palettes
-    means the same share of each and palettes of neighboring frames can be averaged.
+    means the same share of each and palettes of neighboring frames can be averaged. In linear light the axes are those
+    of the balanced picture, so that one picture in two lights falls into the same shares.
     """
-    axes = spaces.opponent(spaces.encode(_even(colors, weight), space), space)
-    groups = axes[:, None]
+    some = spaces.encode(_even(colors, weight), space).double()
+    size = some.mean(1, keepdim=True).abs().clamp_min(1e-6) if space == "linear" else torch.ones_like(some[:, :1])
+    groups = spaces.opponent(some / size, space)[:, None]
     for axis in SPLITS:
         order = groups[axis].argsort(dim=-1, stable=True)
         groups = groups.gather(-1, order.expand_as(groups)).reshape(3, 2 * groups.shape[1], -1)
-    return spaces.from_opponent(groups.double().mean(-1), space)
+    return spaces.from_opponent(groups.mean(-1), space) * size
 
 
 def _extent(matte: Matte) -> tuple[slice, slice]:
@@ -199,14 +203,17 @@ def _below(colors: Tensor, weight: Tensor, share: float) -> Tensor:
 
 
 def _usual(colors: Tensor, weight: Tensor, strength: float) -> Tensor:
-    """1 for the usual color, falling to 0: Tukey's biweight about the median, in median deviations."""
+    """1 for the usual color, falling to 0: Tukey's biweight about the median, in median deviations of what counts."""
     encoded = spaces.encode(colors, "perceptual")
-    shares = whole(weight)
-    middle = torch.stack([quantiles(row, shares, 3)[1] for row in encoded])
-    away = (encoded - middle[:, None].to(encoded)).abs()
-    spread = 1.4826 * torch.stack([quantiles(row, shares, 3)[1] for row in away])
-    distance = (away / spread.clamp_min(_LEAST_SPREAD)[:, None].to(away)).square().sum(0)
-    return (1 - distance * (strength / USUAL) ** 2).clamp_min(0).square()
+    usual = torch.ones_like(weight)
+    for _ in range(ROUNDS):
+        shares = whole(weight * usual)
+        middle = torch.stack([quantiles(row, shares, 3)[1] for row in encoded]).to(encoded)
+        away = (encoded - middle[:, None]).abs()
+        spread = 1.4826 * torch.stack([quantiles(row, shares, 3)[1] for row in away]).to(encoded)
+        distance = (away / spread.clamp_min(_LEAST_SPREAD)[:, None]).square().amax(0)
+        usual = (1 - distance * (strength / USUAL) ** 2).clamp_min(0).square()
+    return usual
 
 
 def whole(weight: Tensor) -> Tensor:
