@@ -227,6 +227,12 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
         read(tmp_path / "bytes.json")
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs devices with names")
+def test_what_never_ends_is_not_read():
+    with pytest.raises(RecipeError, match="no mien recipe"):
+        read(Path("/dev/zero"))
+
+
 def test_an_enormous_file_is_not_read(tmp_path):
     path = tmp_path / "recipe.json"
     with path.open("wb") as stream:

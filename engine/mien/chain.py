@@ -26,6 +26,8 @@ MARGIN = 0.3
 """Face widths around the points that an identity sees and draws, whatever the other steps ask for."""
 REACH_STEP = 0.1
 """Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
+FARTHEST = 1000.0
+"""Face widths that no setting reaches beyond: larger than any plate."""
 Box = tuple[int, int, int, int]
 Call = Callable[[Step, Mapping[str, Any], Mapping[str, Any]], Any]
 """How a step is computed from its inputs and its settings at the frame."""
@@ -154,7 +156,7 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
         for param in declaration(step.node).params:
             if param.slider is not None and param.slider.unit == "face" and not param.slider.inward:
                 reach += abs(float(settings[param.name]))
-    return around(face, MARGIN + math.ceil(reach / REACH_STEP - 1e-6) * REACH_STEP)
+    return around(face, MARGIN + math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP)
 
 
 def around(face: Face, margin: float) -> Box:

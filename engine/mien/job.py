@@ -19,7 +19,7 @@ from mien.color import load as load_colors
 from mien.files.identities import IdentityFile, read_identity
 from mien.files.shot import Shot, open_shot
 from mien.files.tracks import TrackFile, read_tracks
-from mien.files.whole import write_whole
+from mien.files.whole import read_small, write_whole
 from mien.footage import plate_space
 from mien.performer import open_identity, prominent
 from mien.recipe import Recipe, Step, at_frame, digest
@@ -28,6 +28,8 @@ from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
 CHUNK = 1 << 20
+MOST_PRINTS = 1 << 28
+"""Bytes of the largest memory of hashes that is read."""
 Part = TypeVar("Part")
 
 
@@ -132,9 +134,9 @@ class Fingerprints:
 def open_fingerprints(path: Path) -> Fingerprints:
     """The remembered hashes; an unreadable memory is an empty one."""
     try:
-        known = json.loads(path.read_bytes())
+        known = json.loads(read_small(path, MOST_PRINTS, "memory of hashes"))
         whole = isinstance(known, dict) and all(isinstance(v, list) and len(v) == 3 for v in known.values())
-    except (OSError, ValueError, RecursionError):
+    except (MienError, ValueError, RecursionError):
         whole = False
     return Fingerprints(path, known if whole else {})
 

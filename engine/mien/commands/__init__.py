@@ -1,7 +1,6 @@
 """What each command of the command line does, free of how its arguments were typed."""
 
 from mien.commands.convert import ConvertArguments, convert_shot, render_recipe
-from mien.commands.demonstrate import demonstrate
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
 from mien.commands.track import TrackArguments, track_shot
 
@@ -11,7 +10,6 @@ __all__ = [
     "PlateArguments",
     "TrackArguments",
     "convert_shot",
-    "demonstrate",
     "open_plate",
     "render_recipe",
     "track_shot",

@@ -1,7 +1,7 @@
 """``mien convert`` and ``mien render``: a recipe from arguments, and frames from a recipe."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -116,20 +116,36 @@ def run_recipe(
     written: tuple[str, ...],
     movie: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Solve and render a checked recipe.
+    """Solve and render a checked recipe, as ``run_job`` does."""
+    job = open_job(recipe, device)
+
+    def rendered(chosen: Sequence[int]) -> Rendered:
+        return render(solved(job, tell), chosen, tell, force=force)
+
+    return run_job(job, frames, force, tell, rendered, written, movie)
+
+
+def run_job(
+    job: Job,
+    frames: tuple[int, int] | None,
+    force: bool,
+    tell: Tell,
+    rendered: Callable[[Sequence[int]], Rendered],
+    written: tuple[str, ...] = (),
+    movie: tuple[int, int] | None = None,
+) -> Outcome:
+    """Render an open job with ``rendered``, and say what became of every frame.
 
     A movie follows when every frame of it is there: of the range ``movie``, else of the whole shot, so that
     chunks of a shot do not each write one.
     """
-    job = open_job(recipe, device)
     for warning in job.identity.likeness.warnings(date.today()):
         tell(Note(warning, "warning"))
     chosen, absent = _chosen_frames(job.shot, frames)
-    job = solved(job, tell)
-    result = render(job, chosen, tell, force=force)
+    result = rendered(chosen)
     failed = {**absent, **result.failed}
     outputs = [*written, *Destination(job).shown]
-    if "movie" in recipe.output.write:
+    if "movie" in job.recipe.output.write:
         outputs += _movie(job, result, movie or (job.shot.first, job.shot.last), tell, force)
     return Outcome(tuple(outputs), len(result.done), len(result.skipped), dict(sorted(failed.items())))
 

@@ -30,6 +30,9 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
     """
     content = bytearray()
     try:
+        # A pipe or a device may never end.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise MienError(f"{path} is no file. Check the path to the {what}.")
         with path.open("rb") as stream:
             # Reading up to the limit at once would set that much memory aside, however small the file.
             while len(content) <= limit and (piece := stream.read(PIECE)):

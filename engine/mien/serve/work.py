@@ -1,0 +1,173 @@
+"""What the engine does for each request that waits in a lane; everything heavy is imported here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mien import recipe as recipes
+from mien import session as sessions
+from mien.chain import declaration
+from mien.commands import PlateArguments, TrackArguments, track_shot
+from mien.commands.convert import run_job
+from mien.files.cache import open_cache
+from mien.files.tracks import read_tracks
+from mien.progress import Outcome, Tell
+from mien.recipe import Recipe
+from mien.run import Rendered
+from mien.serve.desk import Cancelled, Ticket
+from mien.serve.fence import Fence
+from mien.serve.requests import Clear, Job, Render, RequestError, Show, Solve, Status, Track
+from mien.session import Session, View
+from mien.tracking import lost
+
+LIBRARIES = ("torch", "numpy", "OpenImageIO", "opencolorio", "av", "opencv-python-headless", "safetensors")
+"""Whose versions a status tells."""
+INNER = ("layer", "host", "full", "stmap", "solve")
+"""Folders that a render makes in its output folder."""
+
+
+class Work:
+    """The warm engine at work on requests."""
+
+    def __init__(self, session: Session, device: str, fence: Fence) -> None:
+        self.session = session
+        self._device = device
+        self._fence = fence
+
+    def perform(self, ticket: Ticket, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
+        """The facts of the answer to a ticket.
+
+        Raises:
+            RequestError, RecipeError, MienError: What was asked for cannot be.
+            Cancelled: It is not wanted any more.
+        """
+        request = ticket.request
+        try:
+            if isinstance(request, Show):
+                return self._show(request, unwanted)
+            if isinstance(request, Render):
+                return self._render(request, tell, unwanted)
+            if isinstance(request, Solve):
+                return self._solve(request, tell, unwanted)
+            if isinstance(request, Track):
+                return self._track(request, tell)
+            if isinstance(request, Clear):
+                self.session.clear()
+                return {}
+            if isinstance(request, Status):
+                return self.status()
+        except sessions.Cancelled as stopped:
+            raise Cancelled from stopped
+        raise RequestError(f"{ticket.do} is not done here.")
+
+    def status(self) -> Mapping[str, Any]:
+        """Device, memory, work done and versions."""
+        facts = self.session.status()
+        return {"ready": True, **facts, "versions": {**versions(), **facts["versions"]}}
+
+    def _show(self, request: Show, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
+        recipe, _ = self._recipe(request)
+        view = View(recipe, request.frame, request.scale, request.region, request.layers)
+        return asdict(self.session.show(view, unwanted))
+
+    def _solve(self, request: Solve, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
+        recipe, folder = self._recipe(request)
+        self._fence.outputs(Path(recipe.output.folder), INNER, folder)
+        self.session.solve(recipe, tell, unwanted)
+        return {"curves": curve_files(recipe)}
+
+    def _render(self, request: Render, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
+        recipe, folder = self._recipe(request)
+        self._fence.outputs(Path(recipe.output.folder), INNER, folder)
+        session, force = self.session, request.force
+
+        def rendered(chosen: Sequence[int]) -> Rendered:
+            return session.render(recipe, chosen, tell, unwanted, force=force)
+
+        outcome = run_job(session.open(recipe), request.frames, force, tell, rendered)
+        return {**plain(outcome), "curves": curve_files(recipe)}
+
+    def _track(self, request: Track, tell: Tell) -> Mapping[str, Any]:
+        folder = self._fence.folder(request.folder)
+        output = self._fence.output(request.output, folder)
+        exports = tuple(self._fence.output(path, folder) for path in request.exports)
+        preview = None if request.preview is None else self._fence.output(request.preview, folder)
+        arguments = TrackArguments(
+            detector=request.detector,
+            weights=None if request.weights is None else folder / request.weights,
+            keys=request.keys,
+            source=None if request.source is None else folder / request.source,
+            settings=request.settings,
+            names=tuple(request.names.items()),
+            ignore=request.ignore,
+            preview=preview,
+            exports=exports,
+            device=self._device,
+        )
+        plate = PlateArguments(
+            str(folder / request.plate), request.frames, request.colorspace, request.ocio, request.layer
+        )
+        outcome = track_shot(plate, output, arguments, tell)
+        faces = [
+            {"name": face.name, "first": face.first, "last": face.last, "ignored": face.ignored, "lost": lost(face)}
+            for face in read_tracks(output).tracks
+        ]
+        return {**plain(outcome), "faces": faces}
+
+    def _recipe(self, request: Job) -> tuple[Recipe, Path]:
+        """The checked recipe with its changed settings, and the job's folder."""
+        if isinstance(request.recipe, str):
+            path = Path(request.recipe)
+            if not path.is_absolute():
+                raise RequestError(f"The recipe {request.recipe!r} is not absolute: write the whole path.")
+            folder = path.parent if request.folder is None else self._fence.folder(request.folder)
+            recipe = recipes.read(path)
+        elif request.folder is None:
+            raise RequestError("A recipe within a request needs 'folder', the job's folder.")
+        else:
+            folder = self._fence.folder(request.folder)
+            recipe = recipes.parse(request.recipe, folder)
+        if request.settings:
+            steps = recipes.change_steps(recipe.steps, request.settings)
+            recipe = recipes.check(replace(recipe, steps=steps))
+        return recipe, folder
+
+
+def plain(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as the facts of an answer."""
+    facts = asdict(outcome)
+    del facts["event"]
+    facts["failed"] = [{"frame": frame, "message": message} for frame, message in outcome.failed.items()]
+    return facts
+
+
+def curve_files(recipe: Recipe) -> dict[str, str]:
+    """Files of curves that a solve has written, by step."""
+    series = [step.name for step in recipe.steps if declaration(step.node).output.startswith("Series[")]
+    paths = {name: Path(recipe.output.folder) / f"{recipe.output.name}.{name}.json" for name in series}
+    return {name: str(path) for name, path in paths.items() if path.is_file()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that pictures pass through."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def open_work(options: Any, tell: Tell) -> Work:
+    """The warm engine as the options of ``mien serve`` ask for it.
+
+    Raises:
+        MienError: The device cannot be used.
+    """
+    fence = Fence(tuple(path.absolute() for path in options.allow_path))
+    disk = None if options.no_disk_cache else open_cache()
+    session = Session(options.device, int(options.memory * 2**30), disk, tell=tell)
+    return Work(session, options.device, fence)
