@@ -127,6 +127,26 @@ def test_a_rough_matte_is_pulled_to_the_picture(method: str) -> None:
     assert torch.allclose(half.matte, (rough + shaped.matte) / 2, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["guided", "hair"])
+def test_refining_shows_nothing_that_the_identity_has_not_drawn(method: str) -> None:
+    truth, rough, network = disc(50, 40, 24), disc(50, 40, 21), disc(46, 40, 22, 5.0)
+    picture = (truth * 0.6 + (1 - truth) * 0.1).expand(3, -1, -1) + 0.01 * noise(3, *SIZE)
+    one = layer(torch.minimum(rough, network), network=network)
+    shaped = refine_matte(one, plate(picture), method=method, amount=1.0, radius=0.12)
+    assert (shaped.matte <= torch.maximum(network, one.matte) + 1e-6).all()
+    assert shaped.matte.sum() > one.matte.sum()
+
+
+def test_what_is_held_out_is_refined_too() -> None:
+    truth, rough = disc(50, 40, 12), disc(51.5, 40, 14)
+    picture = (truth * 0.6 + (1 - truth) * 0.1).expand(3, -1, -1) + 0.01 * noise(3, *SIZE)
+    one = layer(disc(50, 40, 36) * (1 - rough), hold_out=rough)
+    shaped = refine_matte(one, plate(picture), amount=1.0, radius=0.12)
+    assert (shaped.mattes["hold_out"] - truth).abs().sum() < 0.5 * (rough - truth).abs().sum()
+    inside = disc(50, 40, 24) == 1
+    assert (shaped.matte + shaped.mattes["hold_out"] - 1)[inside].abs().mean() < 0.02
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_refining_a_matte_without_an_edge_leaves_it(value: float) -> None:
     flat = torch.full((1, *SIZE), value)

@@ -15,7 +15,7 @@ from mien.ops.edge import Sides, Softness, edge
 from mien.ops.foreground import unmix
 from mien.ops.matting import closed_form
 from mien.tracking.motion import seen_from
-from mien.types import Face, Layer, Matte, Plate, Roto, Window
+from mien.types import Face, Image, Layer, Matte, Plate, Roto, Window
 
 AXIS = {"mesh": (152, 168), "ibug68": (8, 27)}
 """Chin and top of the nose in each scheme: the line between them stays upright on a turned face."""
@@ -28,8 +28,11 @@ COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "stencil": lambda own, other: own * (1 - other),
 }
 """Ways to make one matte of two."""
+Solve = Callable[[Image, Matte, Tensor, int, float], Matte]
 FURTHER = 2
 """Further rounds of the guided filter."""
+SURE = 0.9
+"""Matte from which on a pixel counts as wholly in: those of networks seldom reach 1."""
 SHRUNK = 4
 """Pixels of the guided filter's radius for each pixel that its windows may leave out."""
 
@@ -215,14 +218,16 @@ def refine_matte(
         return layer
     guide = guided.picture_guide(plate.image[..., there[0], there[1]])
     pixels = max(1, round(radius * layer.face_width))
-    known = _known(own, pixels)
-    if method == "hair":
-        found = closed_form(guide, own, known, epsilon=(contrast / 20) ** 2)
-    else:
-        found = _pulled(guide, own, pixels, contrast)
-    refined = layer.matte.clone()
-    refined[..., here[0], here[1]] = torch.where(known, own, torch.lerp(own, found, amount))
-    return layer.shaped("refined", refined)
+    solve = _hair if method == "hair" else _pulled
+    mattes = dict(layer.mattes)
+    if (held := mattes.get("hold_out")) is not None:
+        refined = _refined(held[..., here[0], here[1]], guide, pixels, contrast, solve)
+        mattes["hold_out"] = _placed(held, here, refined, amount)
+    found = _refined(own, guide, pixels, contrast, solve)
+    # The identity shows nothing beyond its own matte, whatever the plate's edges say.
+    if "network" in mattes:
+        found = torch.minimum(found, torch.maximum(own, mattes["network"][..., here[0], here[1]]))
+    return replace(layer, mattes=mattes).shaped("refined", _placed(layer.matte, here, found, amount))
 
 
 def clean_edge(
@@ -287,7 +292,22 @@ def steady_matte(
     return layer.shaped("steady", torch.lerp(layer.matte, total / weight, amount))
 
 
-def _pulled(guide: Tensor, matte: Matte, pixels: int, contrast: float) -> Matte:
+def _refined(matte: Matte, guide: Image, pixels: int, contrast: float, solve: Solve) -> Matte:
+    """A matte solved anew between what is surely in and wholly out, which stay as they are."""
+    inside = guided.box_mean((matte >= SURE).double(), pixels)
+    outside = guided.box_mean((matte <= 0).double(), pixels)
+    known = (inside > 1 - 1e-9) | (outside > 1 - 1e-9)
+    rows, columns = region.occupied((~known).to(matte), 2 * pixels)
+    part, sure = matte[..., rows, columns], known[..., rows, columns]
+    if not part.numel():
+        return matte
+    refined = matte.clone()
+    found = solve(guide[..., rows, columns], part, sure, pixels, contrast)
+    refined[..., rows, columns] = torch.where(sure, part, found)
+    return refined
+
+
+def _pulled(guide: Image, matte: Matte, known: Tensor, pixels: int, contrast: float) -> Matte:
     """A matte after several guided filters: one alone leaves a haze where the rough edge lay beside the true one."""
     stride = max(1, pixels // SHRUNK)
     found = guided.guided_fast(guide, matte, pixels, contrast * contrast, stride)
@@ -297,11 +317,15 @@ def _pulled(guide: Tensor, matte: Matte, pixels: int, contrast: float) -> Matte:
     return found.clamp(0, 1)
 
 
-def _known(matte: Matte, pixels: int) -> Tensor:
-    """Where everything within ``pixels`` is wholly in or wholly out."""
-    inside = guided.box_mean((matte >= 1).double(), pixels)
-    outside = guided.box_mean((matte <= 0).double(), pixels)
-    return (inside > 1 - 1e-9) | (outside > 1 - 1e-9)
+def _hair(guide: Image, matte: Matte, known: Tensor, pixels: int, contrast: float) -> Matte:
+    return closed_form(guide, matte, known, epsilon=(contrast / 20) ** 2)
+
+
+def _placed(matte: Matte, here: region.Slices, found: Matte, amount: float) -> Matte:
+    """A matte with ``amount`` of another in its place."""
+    placed = matte.clone()
+    placed[..., here[0], here[1]] = torch.lerp(matte[..., here[0], here[1]], found, amount)
+    return placed
 
 
 def _soft(matte: Matte) -> bool:
