@@ -160,8 +160,8 @@ def test_curves_are_none_then_fresh_then_stale(made: Made, session: Session, tmp
     session.solve(dialed(alone), quiet)
     fresh = session.show(View(dialed(alone), FIRST))
     assert fresh.solve == "fresh"
-    # What the match itself is told needs no new measuring.
-    assert session.show(View(dialed(alone, match_color__smooth=0.0), FIRST)).solve == "fresh"
+    # What the last match itself is told needs no new measuring.
+    assert session.show(View(dialed(alone, match_detail__smooth=0.0), FIRST)).solve == "fresh"
     changed = dialed(alone, matte_edge__grow=-0.1)
     work = session.work["measure_color"]
     stale = session.show(View(changed, FIRST))

@@ -1,9 +1,9 @@
-"""What to do when a graphics card's memory is full: smaller batches, then tiles, then the processor."""
+"""What to do when a graphics card's memory is full: give up what is only kept, draw in parts, use the processor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,39 +13,28 @@ from mien.progress import Note, Tell
 from mien.recipe import Step
 from mien.types import Identity, Layer, MienError, Plate
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-TILES = (2, 4, 8)
-"""Bands into which a region is cut, fewest first."""
+PARTS = (2, 4, 8)
+"""Bands, or tiles along a side, into which a picture is cut, fewest first."""
+Attempt = tuple[str, Callable[[], Any]]
 
 
-def halving(
-    work: Callable[[Sequence[Item]], Sequence[Made]], items: Sequence[Item], release: Callable[[], None]
-) -> list[Made]:
-    """``work`` on all items at once, or on ever smaller batches of them where memory does not suffice.
-
-    Raises:
-        torch.OutOfMemoryError: One item alone is too large.
-    """
-    made: list[Made] = []
-    size = len(items)
-    while len(made) < len(items):
-        try:
-            made.extend(work(items[len(made) : len(made) + size]))
-        except torch.OutOfMemoryError:
-            if size <= 1:
-                raise
-            size = (size + 1) // 2
-            release()
-    return made
-
-
-def careful(tell: Tell, release: Callable[[], None], call: Call = call_node) -> Call:
+def careful(
+    tell: Tell,
+    release: Callable[[], None],
+    call: Call = call_node,
+    on_processor: Callable[[], Identity | None] = lambda: None,
+) -> Call:
     """A way to compute steps that survives a full graphics card.
 
-    A step that does not fit is tried again after ``release`` gave memory back. One that runs an identity is
-    then computed in ever smaller bands, as any part of a region can be drawn alone. What still does not fit is
-    computed by the processor.
+    A step that does not fit is tried again after ``release`` gave memory back. An identity of which any part can be
+    drawn alone then draws ever smaller bands, one that works in tiles takes ever smaller ones. What still does not
+    fit is computed by the processor.
+
+    Args:
+        tell: Hears how a step was computed in the end.
+        release: Gives back memory that is not needed now.
+        call: How a step is computed otherwise.
+        on_processor: Opens the identity of a step on the processor.
     """
 
     def compute(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
@@ -54,20 +43,11 @@ def careful(tell: Tell, release: Callable[[], None], call: Call = call_node) -> 
         except torch.OutOfMemoryError:
             pass
         # Outside of the handler, whose traceback would hold on to what the failed attempt had allocated.
-        release()
-        attempts: list[tuple[str, Callable[[], Any]]] = [
-            ("after other pictures were given up", lambda: call(step, inputs, settings))
-        ]
-        name = next((port for port, value in inputs.items() if isinstance(value, Plate)), None)
-        if name is not None and any(_is_identity(value) for value in inputs.values()):
-            for count in TILES:
-                attempts.append((f"in {count} bands", _bands(call, step, inputs, settings, name, count)))
-        attempts.append(("on the processor", lambda: _on_processor(call, step, inputs, settings)))
-        for how, attempt in attempts:
+        for how, attempt in _attempts(call, step, inputs, settings, on_processor):
+            release()
             try:
                 value = attempt()
             except torch.OutOfMemoryError:
-                release()
                 continue
             tell(Note(f"The graphics card's memory is full: {step.name} was computed {how}.", "warning"))
             return value
@@ -76,21 +56,48 @@ def careful(tell: Tell, release: Callable[[], None], call: Call = call_node) -> 
     return compute
 
 
-def _is_identity(value: Any) -> bool:
+def _attempts(
+    call: Call,
+    step: Step,
+    inputs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    on_processor: Callable[[], Identity | None],
+) -> Iterator[Attempt]:
+    yield "after other pictures were given up", lambda: call(step, inputs, settings)
+    plate = next((port for port, value in inputs.items() if isinstance(value, Plate)), None)
+    port = next((port for port, value in inputs.items() if is_identity(value)), None)
+    identity: Any = None if port is None else inputs[port]
+    for count in PARTS:
+        if plate is not None and getattr(identity, "by_parts", False):
+            yield f"in {count} bands", _bands(call, step, inputs, settings, plate, count)
+        elif port is not None and getattr(identity, "tile", 0) >= 64 * count:
+            smaller = replace(identity, tile=identity.tile // count)
+            yield f"in tiles of {smaller.tile} pixels", _with(call, step, inputs, settings, port, smaller)
+    yield "on the processor", lambda: _on_processor(call, step, inputs, settings, port, on_processor)
+
+
+def is_identity(value: Any) -> bool:
+    """Whether an input of a step is an identity."""
     return callable(value) and hasattr(value, "digest")
 
 
+def _with(
+    call: Call, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any], port: str, value: Any
+) -> Callable[[], Any]:
+    return lambda: call(step, {**inputs, port: value}, settings)
+
+
 def _bands(
-    call: Call, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any], name: str, count: int
+    call: Call, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any], port: str, count: int
 ) -> Callable[[], Layer]:
     def compute() -> Layer:
-        plate: Plate = inputs[name]
+        plate: Plate = inputs[port]
         (x, y), (height, width) = plate.corner, plate.image.shape[-2:]
         edges = [round(height * k / count) for k in range(count + 1)]
         whole: Layer | None = None
         for top, bottom in pairwise(edges):
             band = cropped(plate, (x, y + top, x + width, y + bottom))
-            layer: Layer = call(step, {**inputs, name: band}, settings)
+            layer: Layer = call(step, {**inputs, port: band}, settings)
             whole = spread(layer, plate) if whole is None else _joined(whole, layer)
         assert whole is not None
         return whole
@@ -110,38 +117,30 @@ def _joined(whole: Layer, band: Layer) -> Layer:
     return whole
 
 
-def _on_processor(call: Call, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    device = next((tensor.device for value in inputs.values() for tensor in _pictures(value)), torch.device("cpu"))
-    there = {name: moved(value, torch.device("cpu")) for name, value in inputs.items()}
-    return moved(call(step, there, settings), device)
+def _on_processor(
+    call: Call,
+    step: Step,
+    inputs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    port: str | None,
+    identity: Callable[[], Identity | None],
+) -> Any:
+    pictures = (value.image for value in inputs.values() if isinstance(value, Plate | Layer))
+    device = next((picture.device for picture in pictures), torch.device("cpu"))
+    there = {name: _moved(value, torch.device("cpu")) for name, value in inputs.items() if name != port}
+    if port is not None:
+        there[port] = identity() or inputs[port]
+    return _moved(call(step, there, settings), device)
 
 
-def _pictures(value: Any) -> tuple[Tensor, ...]:
-    return (value.image,) if isinstance(value, Plate | Layer) else ()
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """A value with all its tensors on a device; those that are there already are shared.
-
-    Raises:
-        MienError: It holds tensors in a way that is not known here.
-    """
+def _moved(value: Any, device: torch.device) -> Any:
+    """A value with all its tensors on a device; those that are there already are shared."""
     if isinstance(value, Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):
-        changed = {entry.name: moved(getattr(value, entry.name), device) for entry in fields(value) if entry.init}
-        return replace(value, **changed)
+        return replace(value, **{entry.name: _moved(getattr(value, entry.name), device) for entry in fields(value)})
     if isinstance(value, Mapping):
-        return {name: moved(one, device) for name, one in value.items()}
+        return {name: _moved(one, device) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(moved(one, device) for one in value)
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    if callable(getattr(value, "moved", None)):
-        return value.moved(device)
-    raise MienError(f"{type(value).__name__} does not fit into the graphics card's memory and cannot leave it.")
-
-
-def identity_of(inputs: Mapping[str, Any]) -> Identity | None:
-    """The identity among a step's inputs."""
-    return next((value for value in inputs.values() if _is_identity(value)), None)
+        return type(value)(_moved(one, device) for one in value)
+    return value

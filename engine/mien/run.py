@@ -173,7 +173,8 @@ def gather(
     known: dict[int, tuple[str, Any]] = {}
     if path.is_file():
         try:
-            known = read_curves(path)[1]
+            there, before = read_curves(path)
+            known = before if there == kind else {}
         except MienError as error:
             tell(Note(f"{error} Solving again.", "warning"))
     values: dict[int, tuple[str, Any]] = {}
@@ -210,7 +211,8 @@ def gather(
                     break
         finally:
             run.close()
-            write_curves(path, kind, values, f"mien {ENGINE}")
+            # A run that is stopped leaves what was known of the other frames.
+            write_curves(path, kind, {**known, **values}, f"mien {ENGINE}")
     return {frame: value for frame, (_, value) in values.items()}
 
 

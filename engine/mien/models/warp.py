@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -179,8 +180,13 @@ def _without_fringe(image: Image, points: Points, facing: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WarpIdentity:
-    """Photographs of one performer, the best for each pose chosen or blended point by point."""
+    """Photographs of one performer, the best for each pose chosen or blended point by point.
 
+    Attributes:
+        by_parts: Any part of a region can be drawn alone.
+    """
+
+    by_parts: ClassVar[bool] = True
     sources: tuple[WarpSource, ...]
     digest: str
 

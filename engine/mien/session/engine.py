@@ -5,15 +5,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from mien.chain import Call, Chain, call_node, declaration, evaluate, face_in, region
-from mien.fallback import careful, identity_of
+from mien.chain import NOTHING, Call, Chain, call_node, declaration, evaluate, face_in, region
+from mien.fallback import careful, is_identity
 from mien.files.cache import DiskCache
 from mien.files.handover import HandOver
 from mien.files.region import Region
@@ -22,14 +22,14 @@ from mien.files.stills import Header
 from mien.job import ENGINE, Job, choose_device, open_job, step_keys
 from mien.progress import Tell
 from mien.recipe import Recipe, Step, digest
-from mien.run import Rendered, corners, measured, proxy, render, solved
+from mien.run import PROXY_WIDTH, Rendered, corners, proxy, render, solved
 from mien.session.memory import Memory
 from mien.session.pace import Pace
 from mien.session.picture import hand_over
 from mien.session.solved import Solved
 from mien.session.view import Cancelled, Shown, View
 from mien.session.warm import Warm
-from mien.types import Layer, MienError, Plate, Series
+from mien.types import Identity, Layer, MienError, Plate
 
 MEMORY = 4 << 30
 """Bytes of pixels that are kept where nothing else is said."""
@@ -94,7 +94,8 @@ class Session:
             MienError: The frame cannot be shown. Cancelled: nobody waits for it any more.
         """
         started = time.perf_counter()
-        job, state = self._solved.complete(self.open(view.recipe), self._measure(view.frame, cancelled))
+        measure = self._measure(view.frame, cancelled)
+        job, state = self._solved.complete(self.open(view.recipe), view.frame, measure)
         header = self._header(job, view.frame)
         place = self._region(job, view.frame, header)
         factor = self._factor(job, view, place)
@@ -103,7 +104,7 @@ class Session:
         key = digest(step_keys(job, view.frame, final)[final], place, sorted(view.layers), view.region)
         layers: tuple[Plate, Layer, Layer] | None = None
         if place is not None:
-            layers = self._layers(job, view.frame, place, factor, "raw" in view.layers, cancelled)
+            layers = self._layers(job, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
         with self._pace.timed("hand over", _pixels(place) / factor**2):
@@ -203,15 +204,16 @@ class Session:
         place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
         return place if place.width and place.height else None
 
-    def _plate(self, job: Job, frame: int, place: Region, factor: int) -> Plate:
-        """The region in the working space, on the device, shrunk by a whole factor."""
+    def _plate(self, job: Job, frame: int, place: Region) -> Plate:
+        """The region in the working space, on the device, at the chain's scale."""
+        factor = round(1 / job.chain.scale)
         stored = (job.prints.of(job.shot.file(frame)), frame, job.recipe.plate.part)
         key = digest("plate", stored, job.space, job.colors.digest, str(job.device), place, factor)
         plate: Plate | None = self._memory.recall(key)
         if plate is not None:
             return plate
         if factor > 1:
-            plate = proxy(self._plate(job, frame, place, 1), factor)
+            plate = proxy(self._plate(replace(job, chain=replace(job.chain, scale=1.0)), frame, place), factor)
         else:
             self._count("read")
             with self._pace.timed("read", _pixels(place)):
@@ -223,28 +225,40 @@ class Session:
         return plate
 
     def _layers(
-        self, job: Job, frame: int, place: Region, factor: int, want_raw: bool, cancelled: Cancel
+        self, job: Job, frame: int, place: Region, want_raw: bool, cancelled: Cancel
     ) -> tuple[Plate, Layer, Layer] | None:
-        """The plate, the converter's layer and the finished one; only what changed is computed."""
-        plate = self._plate(job, frame, place, factor)
+        """The plate, the converter's layer and the finished one."""
+        job = replace(job, chain=replace(job.chain, neighbors=_Around(self, job, cancelled)))
         final = job.recipe.steps[-1].name
-        keys = {name: digest(key, place) for name, key in step_keys(job, frame, final).items()}
+        layer = self.value(job, frame, final, cancelled)
+        if layer is None:
+            return None
         raw = next(step.name for step in job.recipe.upstream(final) if declaration(step.node).output == "Layer")
-        known = self._known(job.chain, final, keys)
-        if want_raw and raw not in known and (value := self._memory.recall(keys[raw])) is not None:
-            known[raw] = value
-        if want_raw and raw not in known:
-            values = evaluate(job.chain, frame, plate, raw, {}, self._call_at(cancelled)(job, frame))
-            if values is None:
-                return None
-            known[raw] = values[raw]
-        values = evaluate(job.chain, frame, plate, final, known, self._call_at(cancelled)(job, frame))
+        unmatted = self.value(job, frame, raw, cancelled) if want_raw else layer
+        return self._plate(job, frame, place), unmatted, layer
+
+    def value(self, job: Job, frame: int, name: str, cancelled: Cancel = never) -> Any:
+        """The value of a step, or of the plate, in a frame, at the chain's scale; only what changed is computed.
+
+        None where there is no face.
+        """
+        place = self._region(job, frame, self._header(job, frame))
+        if place is None:
+            return None
+        plate = self._plate(job, frame, place)
+        if name == "plate":
+            return plate
+        keys = {step: digest(key, place) for step, key in step_keys(job, frame, name).items()}
+        known = self._known(job.chain, name, keys)
+        if name in known:
+            return known[name]
+        values = evaluate(job.chain, frame, plate, name, known, self._call_at(cancelled)(job, frame))
         if values is None:
             return None
-        for name, value in values.items():
-            if name in keys and name not in known:
-                self._memory.keep(keys[name], value)
-        return plate, values[raw] if raw in values else values[final], values[final]
+        for step, value in values.items():
+            if step in keys and step not in known:
+                self._memory.keep(keys[step], value)
+        return values[name]
 
     def _known(self, chain: Chain, target: str, keys: Mapping[str, str]) -> dict[str, Any]:
         """Values of steps that are remembered, from the target back to the first that are."""
@@ -268,8 +282,7 @@ class Session:
             def compute(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
                 if cancelled():
                     raise Cancelled
-                identity = identity_of(inputs)
-                if identity is None:
+                if not any(is_identity(value) for value in inputs.values()):
                     return self._run(step, inputs, settings)
                 key = digest("identity", step_keys(job, frame, step.name)[step.name])
                 value = self._memory.recall(key)
@@ -282,7 +295,10 @@ class Session:
                 self._memory.keep(key, value)
                 return value
 
-            return careful(self._tell, self._release_device, compute)
+            def on_processor() -> Identity | None:
+                return open_job(job.recipe, "cpu", self._warm).chain.identity_at(frame)
+
+            return careful(self._tell, self._release_device, compute, on_processor)
 
         return call_at
 
@@ -298,20 +314,15 @@ class Session:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _measure(self, frame: int, cancelled: Cancel) -> Callable[[Job, str], Series[Any]]:
-        def measure(job: Job, name: str) -> Series[Any]:
-            # Measured once, so that dragging a value costs no more before a solve than after it.
-            key = digest("alone", job.recipe.plate, job.recipe.track, job.recipe.face, job.identity.digest, frame, name)
-            value = self._memory.recall(key)
-            if value is None:
-                place = self._region(job, frame, self._header(job, frame))
-                face = face_in(job.chain, frame)
-                if place is None or face is None:
-                    return Series(frame, (None,))
-                plate = self._plate(job, frame, place, 1)
-                value = measured(job, frame, face, plate, name, self._call_at(cancelled))
-                self._memory.keep(key, value)
-            return Series(frame, (value,))
+    def _measure(self, frame: int, cancelled: Cancel) -> Callable[[Job, str], Any]:
+        """How a step is measured in one frame alone: quickly."""
+
+        def measure(job: Job, name: str) -> Any:
+            face = face_in(job.chain, frame)
+            if face is None:
+                return None
+            scale = 1 / max(1, int(face.width / PROXY_WIDTH))
+            return self.value(replace(job, chain=replace(job.chain, scale=scale)), frame, name, cancelled)
 
         return measure
 
@@ -348,3 +359,24 @@ class Session:
 
 def _pixels(place: Region | None) -> int:
     return 0 if place is None else place.width * place.height
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What steps that look at neighboring frames see there, from the session's memory."""
+
+    session: Session
+    job: Job
+    cancelled: Cancel
+
+    def value(self, chain: Chain, frame: int, name: str) -> Any:
+        """The value of a step, or of the plate, in a frame; None where it has none."""
+        job = replace(self.job, chain=chain)
+        return self.session.value(job, frame, name, self.cancelled) if frame in job.shot.frames else None
+
+    def known(self, chain: Chain, frame: int) -> Mapping[str, Any]:
+        """Nothing: the session looks for itself."""
+        return NOTHING
+
+    def keep(self, chain: Chain, frame: int, values: Mapping[str, Any]) -> None:
+        """Nothing is kept here: the session keeps it."""

@@ -45,7 +45,7 @@ class Shown:
         key: Hash of all that it depends on: the same key, the same pixels.
         face: Whether there is a face in the frame; without one the picture is one empty pixel.
         solve: ``fresh``; ``stale`` where curves solved earlier are shown though something they depend on was
-            changed since; ``none`` where nothing was solved yet and this frame alone was measured.
+            changed since; ``none`` where nothing was solved yet and a single frame was measured, roughly.
         name: What to release when done.
         path: The file, an uncompressed EXR.
         offset, stride, width, height, channels, pixels: Its layout (``mien.files.handover``).
