@@ -18,7 +18,7 @@ from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
 from mien.models.warp import WarpSource, WarpTake, warp_identity, warp_source
 from mien.tracking import face_at, face_widths
-from mien.trained import open_paired, open_swap
+from mien.trained import TRAINED
 from mien.types import FaceTrack, Identity, MienError
 
 IdentityAt = Callable[[int], Identity | None]
@@ -133,12 +133,9 @@ def open_identity(file: IdentityFile, path: Path, colors: Colors, device: torch.
         return _open_photos(file, path, colors, device)
     if file.kind == "take":
         return _open_take(file, path, colors, device)
-    if file.kind == "swap":
-        swap = open_swap(file, path, colors, device)
-        return lambda frame: swap
-    if file.kind == "paired":
-        paired = open_paired(file, path, colors, device)
-        return lambda frame: paired
+    if file.kind in TRAINED:
+        trained = TRAINED[file.kind](file, path, colors, device)
+        return lambda frame: trained
     raise MienError(f"{path} is an identity of kind {file.kind!r}, which this version of mien cannot run.")
 
 

@@ -1,7 +1,7 @@
 """From the files of trained identities to what nodes put on."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from mien.color import Colors
 from mien.files.identities import IdentityFile
 from mien.models.crop_identity import CropIdentity, FrameIdentity, LogEncoding
+from mien.models.dfm import DfmModel
+from mien.models.pix2pix import Pix2PixShape, build, use_own_statistics
 from mien.models.swap import SwapNetwork, SwapShape
 from mien.models.unet import PairedNetwork, PairedShape
 from mien.types import MienError
@@ -19,7 +21,9 @@ TILE = 512
 """Side in pixels of the tiles that a network is given of large regions."""
 EDGE = 0.1
 """Share of a square's half side over which what is drawn into it fades out."""
-Shape = TypeVar("Shape", SwapShape, PairedShape)
+Shape = TypeVar("Shape", SwapShape, PairedShape, Pix2PixShape)
+WORDS = ("preset", "kind", "norm")
+"""Fields of shapes that hold a word; all others hold numbers."""
 
 
 def open_swap(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity:
@@ -75,6 +79,64 @@ def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.de
     return FrameIdentity(draw, max(TILE, size), shape.step, encoding, file.digest)
 
 
+def open_dfm(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity:
+    """An imported ``.dfm``, ready to draw.
+
+    Raises:
+        MienError: It cannot be run here.
+    """
+    content = file.tensors.get("model")
+    middle: Any = file.facts.get("middle")
+    if content is None or content.dtype != torch.uint8 or not isinstance(middle, list) or len(middle) != 3:
+        raise MienError(f"{path} holds no model, or does not say where to look. Import it again.")
+    try:
+        model = DfmModel(content.numpy().tobytes(), device, int(file.facts.get("size", 0)) or None)
+        place = (float(middle[0]), float(middle[1]), float(middle[2]))
+    except ImportError as error:
+        raise MienError(f"{path} needs onnxruntime: pip install mien[engine,onnx].") from error
+    except (TypeError, ValueError) as error:
+        raise MienError(f"{path} cannot be run: {error}. Import it again.") from error
+
+    def draw(crops: Tensor) -> tuple[Tensor, Tensor]:
+        faces, mattes, own = model.run(crops)
+        return faces, torch.minimum(mattes, own)
+
+    return CropIdentity(draw, model.size, _coverage(file, path), colors.encoding, file.digest, place)
+
+
+def open_pix2pix(
+    file: IdentityFile, path: Path, colors: Colors, device: torch.device
+) -> CropIdentity | FrameIdentity:
+    """An imported generator of pix2pix or CycleGAN, ready to draw.
+
+    Raises:
+        MienError: The file's tensors do not fit what its header says.
+    """
+    shape = _shape(file, path, Pix2PixShape)
+    network = build(shape)
+    _load(network, file.tensors, path)
+    network = network.to(device).eval()
+    view, size, statistics = (file.facts.get(name) for name in ("view", "size", "statistics"))
+    if view not in ("face", "frame") or statistics not in ("frame", "kept") or not isinstance(size, int):
+        raise MienError(f"{path} does not say how it is to be used. Import it again.")
+    if not shape.step <= size <= 4096 or size % shape.step:
+        raise MienError(f"{path} cannot be {size} pixels wide: take a multiple of {shape.step}. Import it again.")
+    if statistics == "frame":
+        use_own_statistics(network)
+
+    @torch.no_grad()
+    def draw(seen: Tensor) -> tuple[Tensor, Tensor]:
+        seen = seen.to(device)
+        drawn = (network(seen * 2 - 1) + 1) / 2
+        if shape.outputs == 1:
+            return seen, drawn
+        return drawn, vignette(seen) if view == "face" else torch.ones_like(drawn[:, :1])
+
+    if view == "face":
+        return CropIdentity(draw, size, _coverage(file, path), colors.encoding, file.digest)
+    return FrameIdentity(draw, size, shape.step, colors.encoding, file.digest)
+
+
 def vignette(seen: Tensor) -> Tensor:
     """A (B, 1, H, W) matte that fades to nothing toward the border of a square."""
     height, width = seen.shape[-2:]
@@ -94,7 +156,7 @@ def _shape(file: IdentityFile, path: Path, kind: type[Shape]) -> Shape:
     try:
         if not isinstance(told, Mapping) or set(told) != known:
             raise ValueError("its shape is not told")
-        values: Any = {name: str(value) if name == "preset" else int(value) for name, value in told.items()}
+        values: Any = {name: str(value) if name in WORDS else int(value) for name, value in told.items()}
         shape = kind(**values)
         shape.check()
     except (TypeError, ValueError, OverflowError) as error:
@@ -114,3 +176,13 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
     except RuntimeError as error:
         raise MienError(f"{path} holds other tensors than its network needs. Train it again.") from error
+
+
+Open = Callable[[IdentityFile, Path, Colors, torch.device], CropIdentity | FrameIdentity]
+TRAINED: Mapping[str, Open] = {
+    "swap": open_swap,
+    "paired": open_paired,
+    "dfm": open_dfm,
+    "pix2pix": open_pix2pix,
+}
+"""How each kind of identity that a network draws is opened."""

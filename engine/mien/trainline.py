@@ -73,6 +73,32 @@ def faceset(
         _finish(make_faceset(arguments, tell), tell)
 
 
+def import_(
+    file: Annotated[Path, typer.Argument(help="Model: .dfm or .onnx of DeepFaceLive, .pth of pix2pix or CycleGAN.")],
+    output: Annotated[Path, typer.Option("-o", help="Identity to write, NAME.safetensors.")],
+    likeness: Annotated[str, typer.Option(help="Whose face is put on.")] = "",
+    release: Annotated[str, typer.Option(help="Contract or release that permits it.")] = "",
+    release_until: Annotated[str, typer.Option(help="Last day of the release, YYYY-MM-DD.")] = "",
+    own: Annotated[bool, typer.Option("--self", help="The face is your own.")] = False,
+    face: Annotated[str | None, typer.Option(help="What a .dfm looks at: half, midfull, full, whole, head.")] = None,
+    fit: Annotated[Path | None, typer.Option(help="Picture of a face on which to find that out.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the crops, where the file leaves it open.")] = None,
+    statistics: Annotated[str, typer.Option(help="Of batch norms: the frame's own, or kept.")] = "frame",
+    view: Annotated[str, typer.Option(help="What a pix2pix looks at: frame or face.")] = "frame",
+    coverage: Annotated[float, typer.Option(help="Side of the square over the height of the face.")] = 1.3,
+    json: Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")] = False,
+) -> None:
+    """Bring over a model of another program as an identity; nothing in it is run but its network."""
+    from mien.commands.importing import ImportArguments, import_model
+    from mien.commands.train import Released
+    from mien.progress import teller
+
+    released = Released(likeness, release, release_until, own)
+    arguments = ImportArguments(file, output, released, face, fit, size, statistics, view, coverage)
+    with teller(json) as tell:
+        _finish(import_model(arguments, tell), tell)
+
+
 train = typer.Typer(help="Train identities; Ctrl-C saves, the same command goes on.", no_args_is_help=True)
 
 Output = Annotated[Path, typer.Option("-o", help="Identity to write, NAME.safetensors.")]

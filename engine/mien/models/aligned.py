@@ -22,7 +22,9 @@ def as_mesh(points: Points, scheme: str) -> Points:
     return to_mesh(points) if scheme == "ibug68" else points
 
 
-def aligned_matrix(points: Points, size: int, coverage: float, aspect: float = 1.0) -> Matrix:
+def aligned_matrix(
+    points: Points, size: int, coverage: float, aspect: float = 1.0, middle: tuple[float, float, float] = MIDDLE
+) -> Matrix:
     """(..., 3, 3), float64, from plate positions to a crop of ``size`` pixels.
 
     Args:
@@ -30,11 +32,12 @@ def aligned_matrix(points: Points, size: int, coverage: float, aspect: float = 1
         size: Side of the crop in pixels.
         coverage: Side of the crop over the height of the face.
         aspect: Pixel aspect of the plate; crops have square pixels.
+        middle: The point of the mean face that lies in the middle of the crop.
     """
     square = points.double() * torch.tensor([aspect, 1.0, 1.0], dtype=torch.float64, device=points.device)
     pose = mesh.pose_of(square)
-    middle = torch.tensor(MIDDLE, dtype=torch.float64, device=points.device)
-    center = pose.scale[..., None] * (pose.rotation @ middle) + pose.translation
+    there = torch.tensor(middle, dtype=torch.float64, device=points.device)
+    center = pose.scale[..., None] * (pose.rotation @ there) + pose.translation
     zoom = size / (coverage * FACE * pose.scale)
     roll = torch.deg2rad(pose.roll)
     cosine, sine = torch.cos(roll) * zoom, torch.sin(roll) * zoom

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mien.models.aligned import aligned_matrix, as_mesh
+from mien.models.aligned import MIDDLE, aligned_matrix, as_mesh
 from mien.ops.region import occupied
 from mien.ops.shaper import from_log, to_log
 from mien.ops.tiles import tiled
@@ -46,6 +46,7 @@ class CropIdentity:
         coverage: Side of the square over the height of the face.
         encoding: How the network sees light.
         digest: Hash of everything that determines the result.
+        middle: The point of the mean face that lies in the middle of the square.
     """
 
     draw: Draw
@@ -53,6 +54,7 @@ class CropIdentity:
     coverage: float
     encoding: Encoding
     digest: str
+    middle: tuple[float, float, float] = MIDDLE
 
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw the identity as the given face; the matte is the network's own.
@@ -62,7 +64,7 @@ class CropIdentity:
         image = plate.image
         corner = torch.tensor([*plate.corner, 0.0])
         points = as_mesh(face.points.cpu(), face.scheme) - corner
-        matrix = aligned_matrix(points, self.size, self.coverage, face.aspect)
+        matrix = aligned_matrix(points, self.size, self.coverage, face.aspect, self.middle)
         crop = warp(image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST), matrix.to(image.device), (self.size, self.size))
         picture, shown = self.draw(self.encoding.encode(crop)[None])
         drawn, matte = self.encoding.decode(picture[0].float()), shown[0].float()

@@ -35,6 +35,20 @@ class Pix2PixShape:
     norm: Literal["batch", "instance"]
     dropout: bool = False
 
+    def check(self) -> "Pix2PixShape":
+        """This shape, if a network can have it.
+
+        Raises:
+            ValueError: It cannot; the message says why.
+        """
+        if self.kind not in ("unet", "resnet") or self.norm not in ("batch", "instance"):
+            raise ValueError(f"there is no {self.kind} with {self.norm} norm")
+        limits = (("inputs", 1, 8), ("outputs", 1, 4), ("width", 4, 256), ("depth", 2, 16))
+        for name, low, high in limits:
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} {getattr(self, name)} is out of bounds: {low} to {high}")
+        return self
+
     @property
     def step(self) -> int:
         """Sizes that the network takes are multiples of this."""
