@@ -189,7 +189,7 @@ def test_a_beard_hardly_counts(method: str) -> None:
         float((apply(skin, solve(layer, bearded, method, outliers=strength)) / truth - 1).abs().max())
         for strength in (1.0, 0.0)
     )
-    assert robust < 0.08 and plain > 0.25
+    assert robust < 0.1 and plain > 0.25
 
 
 def test_shine_does_not_count() -> None:

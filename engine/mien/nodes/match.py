@@ -10,7 +10,7 @@ from mien.ops import grade as moves
 from mien.ops import region as regions
 from mien.ops import spaces
 from mien.ops.match import SOLVERS
-from mien.ops.measure import counted, flat, moments, pool, ranked, with_palettes
+from mien.ops.measure import centered, flat, moments, pool, ranked, trimmed, with_palettes
 from mien.ops.samples import smooth as steadied
 from mien.ops.skin import skin
 from mien.types import ColorSample, Face, Grade, Layer, Matte, Plate, Series, White
@@ -27,7 +27,7 @@ def measure_color(
     region: Literal["face", "matte"] = "face",
     space: Literal["linear", "log", "perceptual"] = "linear",
     trim: Annotated[float, Slider(0, 0.2, min=0, max=0.9)] = 0.02,
-    outliers: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.5,
+    outliers: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.75,
 ) -> ColorSample:
     """Measure the colors of face and plate; the weight is 0 where there is nothing to measure.
 
@@ -40,7 +40,7 @@ def measure_color(
         space: Where colors are compared: linear light, its logarithm (stops), or a perceptual opponent space. A
             match in linear light can be replayed by native nodes, others as a .cube.
         trim: Share of the brightest pixels that does not count, so that a highlight does not pull the color.
-        outliers: How strongly pixels unlike the usual skin are ignored: beards, spectacles, hands, shadows.
+        outliers: How strongly what is unlike the usual skin is left out of the average: beards, spectacles, hands.
     """
     (rows, columns), (there_rows, there_columns) = regions.shared(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
@@ -58,8 +58,9 @@ def measure_color(
         points = (face.points[:, :2] - start) / cell
         size = (weight.shape[-2], weight.shape[-1])
         weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
-    colors = counted(*flat(own, there, weight), trim, outliers)
+    colors = trimmed(*flat(own, there, weight), trim)
     sample = with_palettes(ranked(moments(*colors, space), *colors), *colors)
+    sample = centered(sample, *colors, outliers)
     return replace(sample, weight=sample.weight * cell * cell)
 
 

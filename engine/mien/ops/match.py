@@ -22,6 +22,8 @@ FLAT = 0.02
 turned by what is no more than grain, and flat pictures do not divide by zero."""
 FLAT_LOG = {"log": 0.02, "perceptual": 0.005}
 """The same where spreads are logarithms; cones tell hues apart by little."""
+DIMMEST = 0.05
+"""Least level of a channel over that of the brightest, where spreads are taken as shares of levels."""
 CONTRAST = (0.4, 1.6)
 """Least and greatest contrast that ``tone`` gives a face."""
 STEEPEST = 8.0
@@ -78,15 +80,20 @@ def reinhard(sample: ColorSample) -> Grade:
 def lct(sample: ColorSample) -> Grade:
     """Linear color transfer: mean and covariance by Cholesky factors, brightness first and color after it.
 
-    ``L_plate · L_face^-1`` in opponent axes. A Cholesky factor is one alone, where axes of a PCA may flip between
-    frames, so that hues never pop.
+    ``L_plate · L_face^-1`` in opponent axes, in linear light those of the balanced pictures, so that the color of the
+    light alone gives nothing but gains. A Cholesky factor is one alone, where axes of a PCA may flip between frames
+    and make hues pop.
     """
     if sample.weight <= 0:
         return IDENTITY
     turn = _opponent_axes(sample.space)
-    face, plate = (torch.linalg.cholesky(turn @ spread @ turn.T) for spread in _floored(sample))
+    before, after = (torch.diag(size) for size in _sizes(sample))
+    undo = torch.linalg.inv(before), torch.linalg.inv(after)
+    face, plate = (
+        torch.linalg.cholesky(turn @ one @ spread @ one @ turn.T) for one, spread in zip(undo, _floored(sample))
+    )
     turned = torch.linalg.solve_triangular(face, plate, upper=False, left=False)
-    left, sizes, right = torch.linalg.svd(turn.T @ turned @ turn)
+    left, sizes, right = torch.linalg.svd(after @ turn.T @ turned @ turn @ undo[0])
     return _about_means(sample, left * sizes.clamp(1 / STRONGEST, STRONGEST) @ right)
 
 
@@ -216,15 +223,21 @@ def _floored(sample: ColorSample) -> tuple[Tensor, Tensor]:
     In linear light that is a share of each channel's mean, so that a colored light changes nothing about it.
     """
     found = []
-    for middle, rows in zip(_means(sample), (sample.face_covariance, sample.plate_covariance)):
+    for size, rows in zip(_sizes(sample), (sample.face_covariance, sample.plate_covariance)):
+        scale = torch.outer(size, size)
+        values, vectors = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64) / scale)
         least = FLAT_LOG.get(sample.space, FLAT)
-        size = torch.ones(3, dtype=torch.float64)
-        if sample.space == "linear":
-            size = middle.abs().clamp_min(1e-6)
-            size = size.clamp_min(0.05 * float(size.amax()))
-        values, vectors = torch.linalg.eigh(torch.tensor(rows, dtype=torch.float64) / torch.outer(size, size))
-        found.append((vectors * values.clamp_min(least**2) @ vectors.T) * torch.outer(size, size))
+        found.append((vectors * values.clamp_min(least**2) @ vectors.T) * scale)
     return found[0], found[1]
+
+
+def _sizes(sample: ColorSample) -> tuple[Tensor, Tensor]:
+    """(3,) level of each channel of face and plate, in linear light; elsewhere 1."""
+    if sample.space != "linear":
+        one = torch.ones(3, dtype=torch.float64)
+        return one, one
+    face, plate = (middle.abs().clamp_min(1e-6) for middle in _means(sample))
+    return face.clamp_min(DIMMEST * float(face.amax())), plate.clamp_min(DIMMEST * float(plate.amax()))
 
 
 def _spreads(middle: Tensor, rows: tuple[tuple[float, ...], ...], space: str) -> Tensor:

@@ -48,13 +48,14 @@ def measure(
         matte: What counts, and how much.
         trim: Share of each picture's brightest pixels that does not count: highlights of the light, not color of
             the skin. A pixel that counts in one picture counts in the other.
-        outliers: 0 counts every pixel; up to 1, those unlike the usual color of either picture count less: beards,
-            spectacles, hands, shine.
+        outliers: 0 counts every pixel alike; up to 1, means leave out those unlike the usual color of either picture:
+            beards, spectacles, hands.
         space: ``linear``, ``log`` or ``perceptual``.
 
     Pixels that hold inf or NaN never count. Where less than one pixel counts, the sample is ``NOTHING``.
     """
-    return moments(*counted(*flat(face, plate, matte), trim, outliers), space)
+    colors = trimmed(*flat(face, plate, matte), trim)
+    return centered(moments(*colors, space), *colors, outliers)
 
 
 def flat(face: Image, plate: Image, matte: Matte) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,17 +96,36 @@ def pool(face: Image, plate: Image, matte: Matte, cell: int) -> tuple[Image, Ima
     return pictures[0], pictures[1], sums
 
 
-def counted(
-    face: Tensor, plate: Tensor, weight: Tensor, trim: float, outliers: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Colors and weights with highlights and outliers counting less."""
+def trimmed(face: Tensor, plate: Tensor, weight: Tensor, trim: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Colors and weights without the brightest share of either picture."""
     if trim > 0 and float(weight.sum()) > 0:
         kept = torch.stack([_below(colors, weight, 1 - trim) for colors in (face, plate)]).all(0)
         weight = weight * kept
-    if outliers > 0 and float(weight.sum()) >= 1:
-        usual = torch.stack([_usual(colors, weight, outliers) for colors in (face, plate)])
-        weight = weight * usual.prod(0)
     return face, plate, weight
+
+
+def centered(sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor, outliers: float) -> ColorSample:
+    """The sample moved to the means of usual colors alone; how colors spread about their means stays.
+
+    Few pixels that are no skin pull a mean, but what remains without all that is unusual says little of contrast.
+    """
+    if outliers <= 0 or sample.weight <= 0:
+        return sample
+    usual = torch.stack([_usual(colors, weight, outliers) for colors in (face, plate)]).prod(0)
+    core = moments(face, plate, weight * usual, sample.space)
+    if core.weight <= 0:
+        return sample
+    moved = {}
+    for who in ("face", "plate"):
+        here, there = (torch.tensor(getattr(one, f"{who}_mean"), dtype=torch.float64) for one in (sample, core))
+        moved[f"{who}_mean"] = getattr(core, f"{who}_mean")
+        if ranks := getattr(sample, f"{who}_quantiles"):
+            bright = spaces.opponent((there - here)[:, None], sample.space)[:1]
+            step = torch.cat([(there - here)[:, None], bright])
+            moved[f"{who}_quantiles"] = _rounded(torch.tensor(ranks, dtype=torch.float64) + step)
+        if colors := getattr(sample, f"{who}_palette"):
+            moved[f"{who}_palette"] = _rounded(torch.tensor(colors, dtype=torch.float64) + (there - here))
+    return replace(sample, **moved)
 
 
 def moments(face: Tensor, plate: Tensor, weight: Tensor, space: str = "linear") -> ColorSample:
