@@ -156,6 +156,15 @@ def test_refining_a_matte_without_an_edge_leaves_it(value: float) -> None:
         assert torch.equal(refine_matte(layer(flat), plate(bad), method=method, amount=1.0).matte, flat)
 
 
+def test_a_hole_of_nan_in_a_matte_stays_a_hole() -> None:
+    holed = disc()
+    holed[0, 40, 50] = math.nan
+    for method in ("guided", "hair"):
+        shaped = refine_matte(layer(holed), plate(), method=method, amount=1.0).matte
+        near = disc(50, 40, 12) > 0
+        assert shaped[~near].isfinite().all()
+
+
 def test_refining_reaches_only_as_far_as_the_plate() -> None:
     small = Plate(noise(3, 30, 40, seed=2), (CORNER[0] + 20, CORNER[1] + 5))
     shaped = refine_matte(layer(), small, amount=1.0).matte

@@ -213,7 +213,7 @@ def refine_matte(
     if amount == 0:
         return layer
     here, there = region.shared((layer.corner, layer.matte.shape), (plate.corner, plate.image.shape))
-    own = layer.matte[..., here[0], here[1]]
+    own = layer.matte[..., here[0], here[1]].nan_to_num(0.0)
     if not own.numel():
         return layer
     guide = guided.picture_guide(plate.image[..., there[0], there[1]])
