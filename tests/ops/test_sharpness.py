@@ -24,7 +24,8 @@ def disc(size: int = 240) -> torch.Tensor:
 
 def curve(picture: torch.Tensor) -> torch.Tensor:
     matte = disc(picture.shape[-1])
-    found = sharpness.gradients(sharpness.toned(sharpness.luminance(picture), matte), matte)
+    bright = sharpness.luminance(picture)
+    found = sharpness.gradients(bright / ((bright * matte).sum() / matte.sum()), matte)
     return found[:, 0] + found[:, 2]
 
 

@@ -1,6 +1,6 @@
 """Detail: how soft, smeared and grainy a plate is where a face goes, and bringing the face to it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,12 @@ GRAIN = ("variance", "levels", "across", "down", "colors")
 """What grain is told by, apart from how surely."""
 FEWEST = 400
 """Pixels under the matte below which nothing is measured."""
+LARGEST = 448
+"""Pixels along the sides of the part of a face that is measured."""
+GLINT = 3.0
+"""Level, in units of the mean, at which pictures are held while they are measured: glints do not decide."""
+EVERY = torch.tensor([0.5, 0.0, 0.5], dtype=torch.float64)
+"""Weights of xx, xy, yy that count every direction alike."""
 MARGIN = 0.03
 """Face widths inside the edge of the matte where measuring begins."""
 SURE = 0.3
@@ -66,20 +72,12 @@ def measure(
     face, plate, weight = (t[..., rows, columns].nan_to_num(0.0, 0.0, 0.0) for t in (face, plate, weight))
     noise = _grain_alone(plate, found)
     speed = (motion[0] ** 2 + motion[1] ** 2) ** 0.5
-    energies = [_energies(picture, drawn, weight) for picture, drawn in ((face, noise), (plate, noise))]
-    (bright, bright_noise), (there, there_noise) = ((lines[0], lines[1]) for lines in energies)
+    here, there = (_energies(picture, weight) for picture in (face, plate))
+    grain = _energies(noise, weight, alone=True)
     across, along = _directions(motion)
-    blur, trust = sharpness.difference(
-        bright @ across, there @ across, share * (bright_noise @ across), there_noise @ across, face_width
-    )
-    further, _ = sharpness.difference(
-        bright @ along, there @ along, share * (bright_noise @ along), there_noise @ along, face_width, LONGEST
-    )
-    both = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64, device=face.device)
-    (tint, tint_noise), (plate_tint, plate_tint_noise) = ((lines[2], lines[3]) for lines in energies)
-    color, color_trust = sharpness.difference(
-        tint @ both, plate_tint @ both, share * (tint_noise @ both), plate_tint_noise @ both, face_width
-    )
+    blur, trust = _softer(here, there, grain, share, 0, across, face_width)
+    further, _ = _softer(here, there, grain, share, 0, along, face_width, LONGEST)
+    color, color_trust = _softer(here, there, grain, share, 1, EVERY, face_width)
     streak = (12 * max(0.0, further - blur) / TOLD) ** 0.5 if speed > FAST else 0.0
     matched = match_blur(face, blur, color if color_trust > SURE else blur)
     return DetailSample(
@@ -96,11 +94,13 @@ def measure(
 
 
 def _box(weight: Tensor) -> tuple[slice, slice]:
-    """Rows and columns that hold all that counts, and what its blurs reach."""
+    """Rows and columns that hold what counts and what its blurs reach, or the middle of it where the face is large."""
     spans = []
     for axis in (1, 0):
         there = (weight[0] > 0).any(axis).nonzero().flatten()
-        spans.append(slice(max(0, int(there[0]) - 12), int(there[-1]) + 13))
+        low, high = max(0, int(there[0]) - 12), int(there[-1]) + 13
+        spare = max(0, high - low - LARGEST) // 2
+        spans.append(slice(low + spare, high - spare))
     return spans[0], spans[1]
 
 
@@ -112,20 +112,46 @@ def _grain_alone(plate: Image, grain: Grain) -> Image:
     return grains.lay(level, torch.ones_like(plate[:1]), grain, torch.ones_like(plate[:, :1, :1]), (0, 0), 0) - level
 
 
-def _energies(picture: Image, noise: Image, weight: Matte) -> tuple[Tensor, ...]:
-    """Gradient energies (K, 3) of brightness and of its grain, of color and of its grain."""
+@dataclass(frozen=True)
+class Energies:
+    """Gradient energies (K, 3) of brightness and of color under blurs, in units of the picture's level."""
+
+    lines: tuple[Tensor, Tensor]
+    level: float
+
+
+def _energies(picture: Image, weight: Matte, alone: bool = False) -> Energies:
+    """Of a picture; of grain ``alone`` in units of light."""
     bright = sharpness.luminance(picture)
-    toned = sharpness.toned(bright, weight)
-    scale = (bright * weight).sum() / weight.sum().clamp_min(1e-6)
-    scale = scale.abs().clamp_min(1e-6)
-    drawn = sharpness.luminance(noise)
-    parts = (
-        toned,
-        drawn / scale,
-        ((picture - bright)[::2] / scale).clamp(-3, 3),
-        (noise - drawn)[::2] / scale,
+    level = 1.0
+    if not alone:
+        level = max(1e-6, abs(float((bright * weight).sum() / weight.sum().clamp_min(1e-6))))
+    limit = torch.inf if alone else GLINT
+    parts = ((part / level).clamp(-limit, limit) for part in (bright, (picture - bright)[::2]))
+    line, color = (sharpness.gradients(part, weight).cpu() for part in parts)
+    return Energies((line, color), level)
+
+
+def _softer(
+    face: Energies,
+    plate: Energies,
+    grain: Energies,
+    share: float,
+    kind: int,
+    direction: Tensor,
+    face_width: float,
+    most: float = sharpness.SOFTEST,
+) -> tuple[float, float]:
+    """``sharpness.difference`` of brightness (kind 0) or color (1) in a direction, less the grain of each."""
+    noise = grain.lines[kind] @ direction
+    return sharpness.difference(
+        face.lines[kind] @ direction,
+        plate.lines[kind] @ direction,
+        share * noise / face.level**2,
+        noise / plate.level**2,
+        face_width,
+        most,
     )
-    return tuple(sharpness.gradients(part, weight) for part in parts)
 
 
 def _directions(motion: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -133,10 +159,9 @@ def _directions(motion: tuple[float, float]) -> tuple[Tensor, Tensor]:
     speed = (motion[0] ** 2 + motion[1] ** 2) ** 0.5
     sure = min(1.0, speed / FAST)
     x, y = (part / max(speed, 1e-6) for part in motion)
-    every = torch.tensor([0.5, 0.0, 0.5], dtype=torch.float64)
     along = torch.tensor([x * x, 2 * x * y, y * y], dtype=torch.float64)
     across = torch.tensor([y * y, -2 * x * y, x * x], dtype=torch.float64)
-    return (1 - sure) * every + sure * across, (1 - sure) * every + sure * along
+    return (1 - sure) * EVERY + sure * across, (1 - sure) * EVERY + sure * along
 
 
 def solve(samples: Series[DetailSample], frames: float) -> Series[Detail]:

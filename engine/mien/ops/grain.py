@@ -21,7 +21,7 @@ SMALL = SIDE // 2
 """Side of those on which its strength is."""
 LAGS = 3
 """Pixels over which grain is taken to be alike."""
-MOST = 6000
+MOST = 4000
 """Squares that are looked at."""
 FEWEST = 8
 """Squares that must look like grain and nothing else."""
@@ -104,8 +104,9 @@ def squares(image: Tensor, side: int) -> Tensor:
     """(C, n, side²) squares of a (C, H, W) picture, evenly left out beyond ``MOST``."""
     if min(image.shape[-2:]) < side:
         return image.new_zeros(image.shape[0], 0, side * side, dtype=torch.float64).cpu()
-    tiled = image.unfold(1, side, side).unfold(2, side, side).flatten(1, 2).flatten(2)
-    return tiled[:, :: max(1, -(-tiled.shape[1] // MOST))].detach().double().cpu()
+    tiled = image.detach().unfold(1, side, side).unfold(2, side, side)
+    every = math.ceil(math.sqrt(tiled.shape[1] * tiled.shape[2] / MOST))
+    return tiled[:, ::every, ::every].flatten(1, 2).flatten(2).double().cpu()
 
 
 @cache
@@ -171,15 +172,16 @@ def _fit(level: Tensor, variance: Tensor) -> tuple[Tensor, tuple[float, float]] 
 
 def _nonnegative(rows: Tensor, values: Tensor, weight: Tensor) -> Tensor:
     """Weighted least squares with no negative coefficient: the best of every choice of columns."""
+    square = rows.mT @ (rows * weight[:, None])
+    square = square + 1e-12 * square.trace() * torch.eye(3, dtype=torch.float64)
+    goal = rows.mT @ (values * weight)
     best, least = torch.zeros(3, dtype=torch.float64), torch.inf
     for choice in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
-        part = rows[:, choice] * weight.sqrt()[:, None]
-        square = part.mT @ part + 1e-12 * torch.eye(len(choice), dtype=torch.float64) * part.square().sum()
-        found = torch.linalg.solve(square, part.mT @ (values * weight.sqrt()))
-        error = float((weight * (rows[:, choice] @ found - values).square()).sum())
+        found = torch.zeros(3, dtype=torch.float64)
+        found[choice] = torch.linalg.solve(square[choice][:, choice], goal[choice])
+        error = float(found @ square @ found - 2 * goal @ found)
         if bool((found >= 0).all()) and error < least:
-            best, least = torch.zeros(3, dtype=torch.float64), error
-            best[choice] = found
+            best, least = found, error
     return best
 
 

@@ -26,6 +26,8 @@ FURTHEST = 0.06
 """Largest blur whose gradients are measured, in face widths."""
 SOFTEST = 0.03
 """Largest standard deviation that a match blurs or sharpens by, in face widths."""
+CACHED = 1 << 15
+"""Pixels that are blurred at once."""
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
 _LUMINANCE = (0.2722, 0.6741, 0.0537)
@@ -38,12 +40,12 @@ def luminance(image: Image) -> Tensor:
 
 @lru_cache(maxsize=256)
 def taps(variance: float) -> tuple[float, ...]:
-    """The discrete Gaussian of a variance in square pixels, cut where less than 1e-5 is left."""
+    """The discrete Gaussian of a variance in square pixels, cut where a tap is less than 2e-5."""
     if variance <= 0:
         return (1.0,)
     angle = torch.arange(4096, dtype=torch.float64) * (2 * math.pi / 4096)
     line = torch.fft.irfft(torch.exp(-variance * (1 - angle[:2049].cos())).to(torch.complex128), 4096)
-    radius = int((line[:2048] > 1e-6).sum()) - 1
+    radius = int((line[:2048] > 2e-5).sum()) - 1
     half = line[: radius + 1]
     half = half / (half[0] + 2 * half[1:].sum())
     return tuple(half.flip(0).tolist()) + tuple(half[1:].tolist())
@@ -65,12 +67,33 @@ def blur(image: Tensor, variance: float) -> Tensor:
 
 
 def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
+    """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
     radius = len(line) // 2
-    kernel = image.new_tensor(line).view(1, 1, 1, -1)
     planes = image.reshape(-1, 1, *image.shape[-2:])
-    planes = F.conv2d(F.pad(planes, (radius, radius, 0, 0), mode="replicate"), kernel)
-    planes = F.conv2d(F.pad(planes, (0, 0, radius, radius), mode="replicate"), kernel.mT)
-    return planes.view(image.shape)
+    padded = F.pad(planes, (radius,) * 4, mode="replicate")[:, 0]
+    if image.is_cuda:
+        return _both_ways(padded, line).view(image.shape)
+    rows = max(16, CACHED // padded.shape[-1])
+    pieces = [
+        torch.cat([_both_ways(plane[top : top + rows + 2 * radius], line) for top in range(0, image.shape[-2], rows)])
+        for plane in padded
+    ]
+    return torch.stack(pieces).view(image.shape)
+
+
+def _both_ways(padded: Tensor, line: Sequence[float]) -> Tensor:
+    down = _weigh(padded.transpose(-1, -2), line).transpose(-1, -2)
+    return _weigh(down, line)
+
+
+def _weigh(padded: Tensor, line: Sequence[float]) -> Tensor:
+    """Sums of the last axis' neighbors; it comes back shorter by all taps but one."""
+    radius, length = len(line) // 2, padded.shape[-1] - len(line) + 1
+    total = padded[..., radius : radius + length] * line[radius]
+    for reach in range(1, radius + 1):
+        left, right = (padded[..., radius + side : radius + side + length] for side in (-reach, reach))
+        total = torch.add(total, left + right, alpha=line[radius + reach])
+    return total
 
 
 def defocus(image: Image, radius: float) -> Image:
@@ -148,14 +171,6 @@ def _products(picture: Tensor, weight: Tensor) -> Tensor:
     return torch.stack([((a * b).sum(0, keepdim=True) * inner).sum() / total for a, b in ((x, x), (x, y), (y, y))])
 
 
-def toned(picture: Tensor, weight: Tensor) -> Tensor:
-    """A picture in units of its own mean under a matte, held below three times it: glints do not decide."""
-    known = picture.nan_to_num(0.0, 0.0, 0.0)
-    mean = (known * weight).sum((-2, -1), keepdim=True) / weight.sum().clamp_min(1e-6)
-    scale = mean.abs().amax().clamp_min(1e-6)
-    return (known / scale).clamp(-3, 3)
-
-
 def difference(
     face: Tensor, plate: Tensor, face_noise: Tensor, plate_noise: Tensor, face_width: float, most: float = SOFTEST
 ) -> tuple[float, float]:
@@ -181,34 +196,28 @@ def difference(
     trust = 1 / (1 + (3 * doubt[0]) ** 2) / (1 + (3 * doubt[1]) ** 2)
     logs = [signal.log() for signal in clear]
     steps = torch.linspace(0, 1, 121, dtype=torch.float64).square() * (most * face_width) ** 2
-    cost = torch.stack(
-        [_misfit(place, logs[1], logs[0], trust, d) for d in steps]
-        + [_misfit(place, logs[0], logs[1], trust, d) for d in steps[1:]]
-    )
+    softer = _misfits(place, logs[1], logs[0], trust, steps)
+    sharper = _misfits(place, logs[0], logs[1], trust, steps[1:])
     shifts = torch.cat([steps, -steps[1:]])
-    return float(shifts[cost.argmin()]), float(trust[:4].mean())
+    return float(shifts[torch.cat([softer, sharper]).argmin()]), float(trust[:4].mean())
 
 
-def _misfit(place: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shift: Tensor) -> Tensor:
-    """How far the ``line``, read ``shift`` further on, is from the ``goal`` but for a common factor."""
-    there = _read(place.log(), line, (place + shift).log())
-    apart = goal - there
+def _misfits(places: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shifts: Tensor) -> Tensor:
+    """How far a (K,) ``line``, read each of (D,) ``shifts`` further on, is from the ``goal`` but for a factor; (D,)."""
+    at, known = (places + shifts[:, None]).log(), places.log()
+    right = torch.searchsorted(known, at).clamp(1, len(known) - 1)
+    left = right - 1
+    share = (at - known[left]) / (known[right] - known[left])
+    apart = goal - (line[left] + share * (line[right] - line[left]))
     total = trust.sum().clamp_min(1e-9)
     # The face already has the plate's contrast or nearly: a factor far from 1 costs.
-    factor = (trust * apart).sum() / (total + 0.5)
-    return (trust * (apart - factor).abs()).sum() / total + 0.02 * factor.abs()
-
-
-def _read(places: Tensor, values: Tensor, at: Tensor) -> Tensor:
-    """Values between their places, and in a straight line beyond the last."""
-    right = torch.searchsorted(places, at).clamp(1, len(places) - 1)
-    left = right - 1
-    share = (at - places[left]) / (places[right] - places[left])
-    return values[left] + share * (values[right] - values[left])
+    factor = (apart @ trust) / (total + 0.5)
+    return (apart - factor[:, None]).abs() @ trust / total + 0.02 * factor.abs()
 
 
 def under(matte: Matte, size: float) -> Matte:
     """The part of a (1, H, W) matte that lies at least ``size`` pixels inside its edge, soft."""
     radius = max(1, round(size))
-    solid = -F.max_pool2d(-(matte > 0.5).to(matte)[None], 2 * radius + 1, 1, radius)[0]
-    return solid * matte
+    empty = -(matte > 0.5).to(matte)[None]
+    across = F.max_pool2d(empty, (1, 2 * radius + 1), 1, (0, radius))
+    return -F.max_pool2d(across, (2 * radius + 1, 1), 1, (radius, 0))[0] * matte
