@@ -26,33 +26,33 @@ def disc(radius: float = 45.0) -> torch.Tensor:
 def test_the_rim_of_spectacles_shows() -> None:
     front, back = skin(0), skin(1)
     back[:, 50:53, 30:80] = 0.03
-    result = keep(front, back, disc(), WHITE, OVER)
+    result = keep(front, back, disc(), WHITE, OVER, 12.0)
     assert result[:, 50:53, 35:75].mean() < 0.08
     assert (result[:, 70:90, 40:70] / front[:, 70:90, 40:70]).log().abs().mean() < 0.05
 
 
 def test_grain_of_the_plate_does_not_show() -> None:
     front, back = skin(0, 0.0), skin(1, 0.05)
-    assert (keep(front, back, disc(), WHITE, OVER) / front).log().square().mean().sqrt() < 0.01
+    assert (keep(front, back, disc(), WHITE, OVER, 12.0) / front).log().square().mean().sqrt() < 0.01
 
 
 def test_outside_the_matte_and_on_itself_nothing_changes() -> None:
     front, back = skin(0), skin(1)
     back[:, 50:53] = 0.03
     outside = disc()[0] == 0
-    assert torch.equal(keep(front, back, disc(), WHITE, OVER)[:, outside], front[:, outside])
-    assert torch.equal(keep(back, back, disc(), WHITE, OVER), back)
+    assert torch.equal(keep(front, back, disc(), WHITE, OVER, 12.0)[:, outside], front[:, outside])
+    assert torch.equal(keep(back, back, disc(), WHITE, OVER, 12.0), back)
 
 
 @pytest.mark.parametrize("strange", [math.nan, math.inf, 40.0, -2.0])
 def test_strange_light_of_the_plate_stays_out_or_stays_bounded(strange: float) -> None:
     front, back = skin(0), skin(1)
     back[:, 60:63, 50:53] = strange
-    result = keep(front, back, disc(), WHITE, OVER)
+    result = keep(front, back, disc(), WHITE, OVER, 12.0)
     assert torch.isfinite(result).all()
     assert (result / front).log().abs()[:, 20:40].max() < 0.2
 
 
 def test_an_empty_matte_leaves_the_face() -> None:
     front = skin(0)
-    assert torch.equal(keep(front, skin(1), torch.zeros(1, *SIZE), WHITE, OVER), front)
+    assert torch.equal(keep(front, skin(1), torch.zeros(1, *SIZE), WHITE, OVER, 12.0), front)

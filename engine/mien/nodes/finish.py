@@ -8,6 +8,7 @@ import torch
 from mien import mesh
 from mien.declare import Slider
 from mien.ops import blend, light, mixed, region, seam
+from mien.ops.choose import choose
 from mien.ops.lattice import Lattice, lattice
 from mien.ops.mesh_warp import opening
 from mien.ops.wrap import light_wrap
@@ -20,6 +21,8 @@ OWN = {
 """Outlines of eyes and mouth, whose glints belong to the person and not to the light on the skin."""
 SEAM = 0.025
 """Face widths between places where the light at the rim is measured."""
+SHAPE = 0.06
+"""Face widths over which shapes of the plate that are kept tell on what surrounds them."""
 LUMINANCE = (0.2722, 0.6741, 0.0537)
 
 
@@ -108,11 +111,11 @@ def composite(
         field = seam.multiband(sums, white, reach / SEAM) if method == "multiband" else seam.gradient(sums, white)
         image = light.shade(image, field, over)
     if method == "mixed":
-        image = mixed.keep(image, back, placed.matte, white, around(placed, face, SEAM / 2))
+        image = mixed.keep(image, back, placed.matte, white, around(placed, face, SEAM / 2), SHAPE * layer.face_width)
     if highlights:
         carried = blend.carry_highlights(image, back, white, highlights)
         glints = eyes_and_mouth(placed, face)
-        image = torch.where(glints > 0, torch.lerp(carried, image, glints), carried)
+        image = choose(glints > 0, torch.lerp(carried, image, glints), carried)
     if spills:
         over = around(placed, face, wrap / 2)
         image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)

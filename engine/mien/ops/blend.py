@@ -2,6 +2,7 @@
 
 import torch
 
+from mien.ops.choose import choose
 from mien.types import Image, Matte
 
 
@@ -15,10 +16,10 @@ def over(front: Image, back: Image, matte: Matte) -> Image:
         shapes = ", ".join(str(tuple(t.shape)) for t in (front, back, matte))
         raise ValueError(f"front, back and matte must cover the same region, not {shapes}")
     mixed = back + matte * (front - back)
-    if not bool(torch.isfinite(mixed).all()):
+    if not bool(torch.isfinite(mixed.sum())):
         # inf - inf is NaN: an infinite plate pixel under a soft edge stays infinite instead.
         mixed = torch.where(torch.isfinite(mixed), mixed, matte * front + (1 - matte) * back)
-    return torch.where(matte >= 1, front, torch.where(matte > 0, mixed, back))
+    return choose(matte >= 1, front, choose(matte > 0, mixed, back))
 
 
 def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.0) -> Image:
@@ -30,5 +31,5 @@ def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.
     if amount == 0:
         return front
     beyond = back - back.clamp(0, white)
-    carried = front.clamp(0, white) + torch.where(beyond.isfinite(), beyond, 0)
+    carried = front.clamp(0, white) + beyond.nan_to_num(0.0, 0.0, 0.0)
     return carried if amount == 1 else torch.lerp(front, carried, amount)

@@ -56,8 +56,8 @@ def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice
     weight = torch.where(sound, matte * dim, 0.0)
     area = over.rows.sum(-1)[:, None] * over.columns.sum(-1)
     return Sums(
-        knots.gather(torch.where(sound, front, 0.0) * weight, over),
-        knots.gather(torch.where(sound, back, 0.0) * weight, over),
+        knots.gather(front.nan_to_num(0.0, 0.0, 0.0) * weight, over),
+        knots.gather(back.nan_to_num(0.0, 0.0, 0.0) * weight, over),
         knots.gather(weight, over),
         knots.gather(matte, over) / area.clamp(min=NOTHING),
     )

@@ -15,23 +15,27 @@ to show and shows in full."""
 NOTHING = 1e-12
 
 
-def keep(front: Image, back: Image, matte: Matte, white: float, over: Lattice) -> Image:
+def keep(front: Image, back: Image, matte: Matte, white: float, over: Lattice, reach: float) -> Image:
     """``front`` with the gradients of ``back`` where those are stronger: spectacles, whiskers, a scar.
 
     Mixed gradients (Pérez, Gangnet and Blake 2003) of the logarithm of light, chosen knot by knot rather than pixel by
     pixel, and only where they stand out from the plate's usual texture, so that grain neither decides nor shows. Where
     the matte is 0 the result is ``front``.
+
+    ``reach`` is how many pixels from its edge a dark or bright shape still darkens or brightens the face; so what the
+    matte cuts off, such as a window behind the cheek, does not bleed through all of it.
     """
     inside = (matte > 0).to(matte)
     black = TOE * max(white, NOTHING)
     ours, theirs = (image.clamp(min=black).log() for image in (front, back))
     apart = theirs - ours
-    apart = torch.where(torch.isfinite(apart), apart, 0.0)
+    apart = apart.nan_to_num(0.0, 0.0, 0.0)
     chosen = knots.spread(_stronger(ours, theirs, matte, over), over)
     across = _forward(apart, -1) * _least(chosen, -1)
     down = _forward(apart, -2) * _least(chosen, -2)
     source = across - across.roll(1, -1) + down - down.roll(1, -2)
-    field = poisson.solve(torch.zeros_like(source), inside.expand_as(source[..., :1, :, :]), source)
+    inside = inside.expand_as(source[..., :1, :, :])
+    field = poisson.solve(torch.zeros_like(source), inside, source, inside / max(reach, 1.0) ** 2)
     return front * torch.exp(field * inside)
 
 

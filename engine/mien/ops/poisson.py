@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mien.ops.choose import choose
 from mien.types import Image, Matte
 
 SWEEPS = (0.5622, 1.3909)
@@ -24,8 +25,10 @@ PATIENCE = 12
 TWICE = (1, 2)
 """Grids below which the next coarser one is visited twice: what is wrong broadly then goes as fast as what is fine, for
 a tenth of the time."""
-SETTLING = 24
-"""Rounds of sweeps on the coarsest grid."""
+SETTLING = 4
+"""Rounds of sweeps on the coarsest grid, where there are finer ones."""
+ALONE = 24
+"""Rounds where there are none."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ class _Grid:
     takes: tuple[Tensor, ...]
 
 
+@torch.no_grad()
 def solve(values: Tensor, free: Matte, source: Tensor | None = None, pull: Tensor | None = None,
           tolerance: float = 9e-5) -> Tensor:  # fmt: skip
     """The field that equals ``values`` where ``free`` is 0 and whose Laplacian is ``source`` where it is 1.
 
     The Laplacian is the sum of the four neighbors less four times the pixel; past the edge of the picture the
-    field goes on as it ends there. A picture in which nothing is given comes back as it is.
+    field goes on as it ends there. A picture in which nothing is given comes back as it is. No gradients flow through.
 
     Args:
         values: (..., C, H, W), finite.
@@ -76,9 +80,10 @@ def solve(values: Tensor, free: Matte, source: Tensor | None = None, pull: Tenso
         if cycle > 1 and bool((_largest(_wrong(grids[0], field, drive)) <= allowed).all()):
             break
         field = _cycle(grids, 0, field, drive)
-    return torch.where(given[..., None, None, None], field, values)
+    return field if bool(given.all()) else torch.where(given[..., None, None, None], field, values)
 
 
+@torch.no_grad()
 def residual(field: Tensor, free: Matte, source: Tensor | None = None) -> Tensor:
     """How far the Laplacian of a (..., C, H, W) field is from ``source`` where ``free`` is 1; 0 elsewhere."""
     wrong = _around(field) - 4 * field
@@ -92,7 +97,7 @@ def clone(front: Image, back: Image, inside: Matte, source: Tensor | None = None
     ``back`` bit for bit. Pictures must be finite; nothing is clipped.
     """
     field = solve(back - front, inside, source)
-    return torch.where(inside > 0, front + field, back)
+    return choose(inside > 0, front + field, back)
 
 
 def _largest(field: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def _cycle(grids: list[_Grid], depth: int, field: Tensor, drive: Tensor | None) 
     """One cycle from the grid at ``depth`` down and back."""
     grid = grids[depth]
     if depth == len(grids) - 1:
-        for _ in range(SETTLING):
+        for _ in range(SETTLING if depth else ALONE):
             field = _sweeps(grid, field, drive)
         return field
     field = _sweeps(grid, field, drive)
@@ -157,9 +162,11 @@ def _drawn(field: Tensor, drive: Tensor | None) -> Tensor:
 
 def _around(field: Tensor) -> Tensor:
     """Sum of the four neighbors; past the edge, the edge."""
-    total = torch.cat([field[..., 1:, :], field[..., -1:, :]], -2)
-    total[..., 1:, :] += field[..., :-1, :]
-    total[..., :1, :] += field[..., :1, :]
+    total = torch.empty_like(field)
+    torch.add(field[..., :-2, :], field[..., 2:, :], out=total[..., 1:-1, :])
+    last = field.shape[-2] - 1
+    torch.add(field[..., 0, :], field[..., min(1, last), :], out=total[..., 0, :])
+    torch.add(field[..., last, :], field[..., max(0, last - 1), :], out=total[..., last, :])
     total[..., 1:] += field[..., :-1]
     total[..., :-1] += field[..., 1:]
     total[..., 0] += field[..., 0]

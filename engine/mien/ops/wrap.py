@@ -29,7 +29,7 @@ def _blurred(image: Image, weight: Matte, over: Lattice, radius: float) -> Tenso
     """(..., 4, n, m) sums of weighted light and of weights around each knot."""
     sound = torch.isfinite(image.sum(-3, keepdim=True))
     weight = torch.where(sound, weight, 0.0).expand_as(image[..., :1, :, :])
-    light = torch.where(sound, image, 0.0) * weight
+    light = image.nan_to_num(0.0, 0.0, 0.0) * weight
     return knots.blur(knots.gather(torch.cat([light, weight], -3), over), radius)
 
 
