@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mien import mesh
 from mien.models.landmarks import SIZE, Landmarks
-from mien.train import landmarks
+from mien.train import batches, landmarks
 from mien.train.album import MATTE_SIDE, SIDE, UNKNOWN, Album, save_album
 from mien.train.faces import MARGIN
 
@@ -42,10 +42,10 @@ def test_labels_follow_the_pixels_through_every_view() -> None:
     album = dotted(24, seed=0)
     generator = torch.Generator().manual_seed(3)
     points = torch.from_numpy(album.points)
-    angle, scale, shift = landmarks.views(points, torch.zeros(24, dtype=torch.bool), generator)
+    angle, scale, shift = batches.views(points, torch.zeros(24, dtype=torch.bool), generator)
     pictures = torch.from_numpy(album.pictures).permute(0, 3, 1, 2).float() / 255
     matte = torch.from_numpy(album.matte)[:, None].float() / 255
-    crops, placed, _ = landmarks.look(pictures, points, matte, angle, scale, shift)
+    crops, placed, _ = batches.look(pictures, points, matte, angle, scale, shift)
     y, x = torch.meshgrid(torch.arange(SIZE) + 0.5, torch.arange(SIZE) + 0.5, indexing="ij")
     pixels = (placed[..., :2] + 0.5) * SIZE
     checked = 0
@@ -63,7 +63,7 @@ def test_labels_follow_the_pixels_through_every_view() -> None:
 
 def test_mirrored_rows_swap_left_and_right() -> None:
     album = dotted(40, seed=1)
-    batch = landmarks.batch_of(album, 0, 1.0, torch.Generator().manual_seed(0))
+    batch = batches.batch_of(album, 0, 1.0, torch.Generator().manual_seed(0))
     right, left = batch.points[:, 33, 0], batch.points[:, 263, 0]
     assert (right < left).all()
     red, green = batch.crops[:, 0].amax((1, 2)), batch.crops[:, 1].amax((1, 2))
@@ -73,7 +73,7 @@ def test_mirrored_rows_swap_left_and_right() -> None:
 
 def test_same_seed_same_batch() -> None:
     album = dotted(8, seed=2)
-    one, other = (landmarks.batch_of(album, 1, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, other = (batches.batch_of(album, 1, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
     for first, second in zip(one, other, strict=True):
         assert torch.equal(torch.nan_to_num(first), torch.nan_to_num(second))
     assert one.presence.tolist() == [1] * 7 + [0]
@@ -84,7 +84,7 @@ def test_unknown_labels_do_not_reach_the_loss() -> None:
     album.points[:3, :, 2] = np.nan
     album.visibility[:3] = UNKNOWN
     album.matte_known[:3] = 0
-    batch = landmarks.batch_of(album, 1, 1.0, torch.Generator().manual_seed(0))
+    batch = batches.batch_of(album, 1, 1.0, torch.Generator().manual_seed(0))
     network = Landmarks()
     loss, error = landmarks.loss_of(network.answers(batch.crops), batch, landmarks.importance())
     assert torch.isfinite(loss)
