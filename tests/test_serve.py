@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from facesets.sets import person
 from mien import recipe as recipes
 from mien.client import Engine, EngineDied, EngineError
 from mien.commands import PlateArguments, TrackArguments
@@ -111,6 +112,7 @@ def test_a_message_is_one_line_of_standard_json():
         ({"id": 1, "do": "render"}, "needs 'recipe'"),
         ({"id": 1, "do": "render", "recipe": 5}, "recipe is 5: give text or an object"),
         ({"id": 1, "do": "render", "recipe": "a\0b"}, "give text"),
+        ({"id": 1, "do": "render", "recipe": "\ud800"}, "give text"),
         ({"id": 1, "do": "render", "recipe": "r", "frames": [1]}, "a list of 2"),
         ({"id": 1, "do": "render", "recipe": "r", "frames": [1, 2.5]}, "a whole number"),
         ({"id": 1, "do": "render", "recipe": "r", "frames": [1, 10**400]}, "a number"),
@@ -347,7 +349,7 @@ def test_a_shown_frame_is_what_would_be_rendered(engine, made):
     recipe = str(made.changed("shown", write=("layer",)))
     settings = {"matte_edge.grow": 0.02}
     early = engine.call("render", PATIENCE, recipe=recipe, settings=settings, frame=1003, scale=1)
-    assert early["solve"] == "none"
+    assert early["solve"] in ("none", "stale")
     engine.call("solve", PATIENCE, recipe=recipe, settings=settings)
     shown = engine.call("render", PATIENCE, recipe=recipe, settings=settings, frame=1003, scale=1)
     assert shown["solve"] == "fresh" and shown["face"]
@@ -364,11 +366,8 @@ def test_a_shown_frame_is_what_would_be_rendered(engine, made):
 def test_values_for_every_frame_are_honored(engine, made):
     recipe = str(made.changed("keyed"))
     keys = [[frame, 1.0 if frame % 2 else 0.25, "constant"] for frame in made.frames]
-    tops = [
-        pixels_of(engine.call("render", PATIENCE, recipe=recipe, settings={"composite.opacity": keys}, frame=frame))
-        .max()
-        for frame in (1003, 1004)
-    ]
+    asked = {"recipe": recipe, "settings": {"composite.opacity": keys}, "scale": 1}
+    tops = [pixels_of(engine.call("render", PATIENCE, frame=frame, **asked)).max() for frame in (1003, 1004)]
     assert tops[0] > 2 * tops[1] > 0
 
 
@@ -381,17 +380,10 @@ def test_every_request_of_a_drag_is_answered_once(engine, made):
         for i in range(60)
     ]
     for request in requests:
-        request_over(request)
+        wait_for(lambda request=request: request.over)
     last = [request.answer["event"] for request in requests]
     assert last[-1] == "done" and Counter(last)["dropped"] > 0 and set(last) <= {"done", "dropped"}
     assert Counter(one["id"] for one in heard if one["event"] in LAST) == dict.fromkeys([r.id for r in requests], 1)
-
-
-def request_over(request) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not request.over:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_cancel_ends_long_work_and_leaves_nothing_half_written(engine, tmp_path):
@@ -423,6 +415,8 @@ def test_faults_of_a_recipe_are_told_in_words(engine, made):
         ({"recipe": {}}, "request", "needs 'folder'"),
         ({"recipe": {"mien_recipe": 9}, "folder": str(made.folder)}, "artist", "version is 1"),
         ({"frame": 1003, "scale": 0.3}, "artist", "choose 1, 0.5"),
+        ({"frame": 1003, "layers": ["layers"]}, "request", "did you mean 'layer'"),
+        ({"frame": 1003, "layers": []}, "request", "layers is empty"),
     ]:
         with pytest.raises(EngineError, match=says) as caught:
             engine.call("render", PATIENCE, **{"recipe": recipe, **changes})
@@ -457,6 +451,58 @@ def test_tracking_says_who_was_found(engine, made):
     for name, value in {"output": "../a.json", "preview": "/tmp/a.mov", "exports": ["../a.csv"]}.items():
         with pytest.raises(EngineError, match="outside the job's folder"):
             engine.call("track", PATIENCE, **{**fields, name: value})
+
+
+def test_a_training_can_be_started_paused_resumed_and_stopped(tmp_path):
+    person(tmp_path / "a", 24, (0.5, 0.3, 0.2), 1)
+    person(tmp_path / "b", 22, (0.2, 0.3, 0.5), 2)
+    settings = {
+        "a": "a",
+        "b": "b",
+        "released": {"likeness": "Nobody", "release": "test"},
+        "shape": {"preset": "df", "size": 32, "encoder": 4, "decoder": 4, "matte": 2, "code": 8},
+        "pace": {"steps": 100_000, "preview": 3, "precision": "float32", "rate": 1e-3, "warm": 2},
+        "batch": 2,
+    }
+    training = {"folder": str(tmp_path), "kind": "swap", "output": "id.safetensors", "settings": settings}
+    with Engine(sys.executable, ["--device", "cpu", "--no-disk-cache"], {"OMP_NUM_THREADS": "1"}) as engine:
+        request = engine.ask("train", **training)
+        wait_for(lambda: "preview" in {event["event"] for event in request.take()})
+        engine.call("train", PATIENCE, of=request.id, action="pause")
+        wait_for(lambda: (tmp_path / "id.safetensors").is_file())
+        time.sleep(0.5)
+        request.take()
+        time.sleep(0.5)
+        assert request.take() == [] and not request.over
+        engine.call("train", PATIENCE, of=request.id, action="resume")
+        wait_for(lambda: "progress" in {event["event"] for event in request.take()})
+        with pytest.raises(EngineError, match="did you mean 'stop'"):
+            engine.call("train", PATIENCE, of=request.id, action="stopp")
+        engine.call("train", PATIENCE, of=request.id, action="stop")
+        done = request.wait(PATIENCE)
+        assert done["done"] > 3 and str(tmp_path / "id.safetensors") in done["written"]
+        again = engine.ask("train", **training)
+        wait_for(lambda: any(e.get("stage") == "train" and e["done"] > done["done"] for e in again.take()))
+        again.cancel()
+        with pytest.raises(EngineError, match="cancelled"):
+            again.wait(PATIENCE)
+        for changes, says in [
+            ({"kind": "swop"}, "did you mean 'swap'"),
+            ({"output": "../id.safetensors"}, "outside the job's folder"),
+            ({"settings": {**settings, "stepz": 3}}, "has no 'stepz'"),
+            ({"settings": {**settings, "pace": {"steps": "all"}}}, "settings.pace.steps is 'all': give a number"),
+            ({"settings": {"a": "a"}}, "lacks"),
+            ({"settings": {**settings, "released": {}}}, "Say whose face"),
+        ]:
+            with pytest.raises(EngineError, match=says):
+                engine.call("train", PATIENCE, **{**training, **changes})
+
+
+def wait_for(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_progress_and_log_can_be_asked_for(engine, tmp_path):

@@ -83,7 +83,7 @@ class Param:
             return plain
         if self.kind in ("float", "int"):
             return self._number(value, where)
-        if not isinstance(value, str):
+        if not is_text(value):
             raise DeclarationError(f"{where} is {brief(value)}: a {self.kind} is written as text.")
         return value
 
@@ -134,6 +134,14 @@ KINDS: Mapping[Any, str] = types.MappingProxyType(
 )
 SHOT_TYPES = ("Series", "FaceTrack", "Footage")
 """Types that speak of a whole shot rather than of one frame."""
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text that can name a file: JSON also knows characters that are none."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ from reprlib import repr as brief
 from types import UnionType
 from typing import Any
 
-from mien.declare import DeclarationError, Node, nearest, shipped
+from mien.declare import DeclarationError, Node, is_text, nearest, shipped
 
 VERSION = 1
 GIVEN = {"plate": "Plate", "track": "FaceTrack", "identity": "Identity", "roto": "Roto"}
@@ -236,6 +236,22 @@ def change_steps(steps: Sequence[Step], assignments: Mapping[str, Any]) -> tuple
     return tuple(changed)
 
 
+def located(steps: Sequence[Step], folder: Path) -> tuple[Step, ...]:
+    """Steps whose settings name files by their whole paths; relative ones lie below ``folder``."""
+    files = {node.id: [param.name for param in node.params if param.kind == "file"] for node in shipped()}
+
+    def there(value: Any) -> Any:
+        if _keyed(value):
+            return [[k[0], there(k[1]), *k[2:]] if isinstance(k, list | tuple) and len(k) > 1 else k for k in value]
+        return str(folder / value) if isinstance(value, str) and value not in ("", ".") else value
+
+    moved = []
+    for step in steps:
+        named = {name: there(step.settings[name]) for name in files.get(step.node, ()) if name in step.settings}
+        moved.append(replace(step, settings={**step.settings, **named}) if named else step)
+    return tuple(moved)
+
+
 def digest(*parts: Any) -> str:
     """Hash of plain data, independent of the order of its keys: 32 hexadecimal digits."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_plain)
@@ -313,7 +329,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
     if outer is UnionType:
         return None if value is None else _typed(value, inner[0], where)
     fine = kind is Any or type(value) is kind
-    if not fine or (kind is str and "\0" in value) or (kind is int and abs(value) > FARTHEST):
+    if not fine or (kind is str and not is_text(value)) or (kind is int and abs(value) > FARTHEST):
         raise RecipeError(f"{where} is {brief(value)}: give {WORDS.get(outer or kind, 'something else')}.")
     return value
 
@@ -326,21 +342,8 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         identity=str(folder / recipe.identity),
         ocio=recipe.ocio if recipe.ocio is None or "://" in recipe.ocio else str(folder / recipe.ocio),
         output=replace(recipe.output, folder=str(folder / recipe.output.folder)),
-        steps=tuple(_absolute_files(step, folder) for step in recipe.steps),
+        steps=located(recipe.steps, folder),
     )
-
-
-def _absolute_files(step: Step, folder: Path) -> Step:
-    node = next((node for node in shipped() if node.id == step.node), None)
-    files = [param.name for param in node.params if param.kind == "file"] if node else []
-
-    def there(value: Any) -> Any:
-        if _keyed(value):
-            return [[k[0], there(k[1]), *k[2:]] if isinstance(k, list | tuple) and len(k) > 1 else k for k in value]
-        return str(folder / value) if isinstance(value, str) and value not in ("", ".") else value
-
-    changed = {name: there(step.settings[name]) for name in files if name in step.settings}
-    return replace(step, settings={**step.settings, **changed}) if changed else step
 
 
 def _check_wiring(step: Step, node: Node, flowing: Mapping[str, str]) -> None:

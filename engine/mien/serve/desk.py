@@ -181,7 +181,8 @@ class Desk:
             droppable = said.get("event") == "progress" and said.get("done") != said.get("total")
             if not ticket.over and not (droppable and self.answers.crowded):
                 self.answers.say({"id": ticket.id, **said})
-            if self.unwanted(ticket):
+            # What has a way of its own to end, saves before it does.
+            if self.unwanted(ticket) and ticket.on_cancel is None:
                 raise Cancelled
 
         return tell

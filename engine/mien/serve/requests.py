@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from reprlib import repr as brief
 from typing import Any, Literal
 
-from mien.declare import nearest
+from mien.declare import is_text, nearest
 
 PROTOCOL = 1
 """Version of the protocol; a request may name the one that it was written for."""
@@ -153,7 +153,7 @@ class Show(Job):
 
 @dataclass(frozen=True)
 class Train:
-    """Train an identity; ``settings`` are the arguments of ``mien train``, under the names they have there."""
+    """Train an identity of a kind; ``settings`` are the arguments of that training."""
 
     folder: str
     kind: str
@@ -227,7 +227,7 @@ def _record(kind: type[Any], document: Mapping[str, Any], do: str, id: Id) -> An
         value = document.get(entry.name)
         if value is not None:
             try:
-                given[entry.name] = _typed(value, hints[entry.name])
+                given[entry.name] = typed(value, hints[entry.name])
             except TypeError as error:
                 raise RequestError(f"{do}: {entry.name} is {brief(value)}: give {error}.", id) from None
         elif entry.default is MISSING and entry.default_factory is MISSING:
@@ -235,8 +235,8 @@ def _record(kind: type[Any], document: Mapping[str, Any], do: str, id: Id) -> An
     return kind(**given)
 
 
-def _typed(value: Any, kind: Any) -> Any:
-    """``value`` as a field's type.
+def typed(value: Any, kind: Any) -> Any:
+    """A JSON value as a field's type: text, numbers, switches, lists, objects, and unions of them.
 
     Raises:
         TypeError: It is of another; the message says what to give.
@@ -247,20 +247,24 @@ def _typed(value: Any, kind: Any) -> Any:
         wanted = []
         for one in choices:
             try:
-                return _typed(value, one)
+                return typed(value, one)
             except TypeError as error:
                 wanted.append(str(error))
         raise TypeError(" or ".join(wanted))
     if outer is tuple:
         if not isinstance(value, list) or (inner[-1] is not ... and len(value) != len(inner)):
             raise TypeError("a list" if inner[-1] is ... else f"a list of {len(inner)}")
-        return tuple(_typed(one, inner[0]) for one in value)
+        return tuple(typed(one, inner[0]) for one in value)
     if outer is Mapping:
         if not isinstance(value, dict):
             raise TypeError("an object with names")
-        return {name: one if inner[1] is Any else _typed(one, inner[1]) for name, one in value.items()}
+        return {name: one if inner[1] is Any else typed(one, inner[1]) for name, one in value.items()}
+    if outer is Literal:
+        if value not in inner:
+            raise TypeError(" or ".join(map(str, inner)))
+        return value
     if kind is str:
-        if not isinstance(value, str) or "\0" in value:
+        if not is_text(value):
             raise TypeError("text")
         return value
     if kind is bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from mien import recipe as recipes
@@ -11,6 +12,7 @@ from mien import session as sessions
 from mien.chain import declaration
 from mien.commands import PlateArguments, TrackArguments, track_shot
 from mien.commands.convert import run_job
+from mien.declare import nearest
 from mien.files.cache import open_cache
 from mien.files.tracks import read_tracks
 from mien.progress import Outcome, Tell
@@ -18,9 +20,11 @@ from mien.recipe import Recipe
 from mien.run import Rendered
 from mien.serve.desk import Cancelled, Ticket
 from mien.serve.fence import Fence
-from mien.serve.requests import Clear, Job, Render, RequestError, Show, Solve, Status, Track
+from mien.serve.requests import Clear, Id, Job, Render, RequestError, Show, Solve, Status, Track, Train
 from mien.session import Session, View
+from mien.session.view import LAYERS
 from mien.tracking import lost
+from mien.train.control import Control
 
 LIBRARIES = ("torch", "numpy", "OpenImageIO", "opencolorio", "av", "opencv-python-headless", "safetensors")
 """Whose versions a status tells."""
@@ -35,6 +39,7 @@ class Work:
         self.session = session
         self._device = device
         self._fence = fence
+        self._controls: dict[Id, Control] = {}
 
     def perform(self, ticket: Ticket, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
         """The facts of the answer to a ticket.
@@ -53,6 +58,8 @@ class Work:
                 return self._solve(request, tell, unwanted)
             if isinstance(request, Track):
                 return self._track(request, tell)
+            if isinstance(request, Train):
+                return self._train(ticket, request, tell)
             if isinstance(request, Clear):
                 self.session.clear()
                 return {}
@@ -68,6 +75,11 @@ class Work:
         return {"ready": True, **facts, "versions": {**versions(), **facts["versions"]}}
 
     def _show(self, request: Show, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
+        for layer in request.layers:
+            if layer not in LAYERS:
+                raise RequestError(f"render cannot show {brief(layer)}{nearest(layer, LAYERS)}")
+        if not request.layers:
+            raise RequestError(f"render: layers is empty. Choose some of {', '.join(LAYERS)}.")
         recipe, _ = self._recipe(request)
         view = View(recipe, request.frame, request.scale, request.region, request.layers)
         return asdict(self.session.show(view, unwanted))
@@ -116,6 +128,35 @@ class Work:
         ]
         return {**plain(outcome), "faces": faces}
 
+    def _train(self, ticket: Ticket, request: Train, tell: Tell) -> Mapping[str, Any]:
+        from mien.serve.training import run_training
+
+        control = Control()
+        ticket.on_cancel = control.stop
+        self._controls[ticket.id] = control
+        try:
+            if ticket.cancelled.is_set():
+                raise Cancelled
+            outcome = run_training(request, self._fence, self._device, tell, control)
+        finally:
+            del self._controls[ticket.id]
+        if ticket.cancelled.is_set():
+            raise Cancelled
+        return plain(outcome)
+
+    def steer(self, ticket: Ticket, action: str) -> None:
+        """Pause, resume or stop a training that runs.
+
+        Raises:
+            RequestError: It has not begun, or there is no such action.
+        """
+        from mien.serve.training import steer
+
+        control = self._controls.get(ticket.id)
+        if control is None:
+            raise RequestError(f"The training {ticket.id!r} does not run yet.")
+        steer(control, action)
+
     def _recipe(self, request: Job) -> tuple[Recipe, Path]:
         """The checked recipe with its changed settings, and the job's folder."""
         if isinstance(request.recipe, str):
@@ -130,7 +171,7 @@ class Work:
             folder = self._fence.folder(request.folder)
             recipe = recipes.parse(request.recipe, folder)
         if request.settings:
-            steps = recipes.change_steps(recipe.steps, request.settings)
+            steps = recipes.located(recipes.change_steps(recipe.steps, request.settings), folder)
             recipe = recipes.check(replace(recipe, steps=steps))
         return recipe, folder
 
