@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "mien.client": set(),
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
-    "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.train", *RUNNER},
+    "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.models", "mien.train", *RUNNER},
     "mien.__main__": {"typer", "mien.client", "mien.commands", "mien.serve", "mien.trainline", *WORKING, *RUNNER},
 }  # fmt: skip
 """For each module or package of the engine, what it may import beside the standard library."""

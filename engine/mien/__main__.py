@@ -13,7 +13,7 @@ import typer
 
 from mien.declare import DeclarationError
 from mien.recipe import CODECS, RecipeError
-from mien.trainline import faceset, import_, train
+from mien.trainline import export, faceset, import_, train
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(faceset)
 app.command("import")(import_)
+app.command()(export)
 app.add_typer(train, name="train")
 
 

@@ -137,6 +137,24 @@ def open_pix2pix(
     return FrameIdentity(draw, size, shape.step, colors.encoding, file.digest)
 
 
+def network_of(file: IdentityFile, path: Path) -> tuple[nn.Module, int, int]:
+    """The network of a ``swap`` or ``paired`` identity, its size, and of what its sizes are multiples.
+
+    Raises:
+        MienError: The file's tensors do not fit what its header says.
+    """
+    if file.kind == "swap":
+        shape = _shape(file, path, SwapShape)
+        network: nn.Module = SwapNetwork(shape, both=False)
+        size = step = shape.size
+    else:
+        paired = _shape(file, path, PairedShape)
+        network = PairedNetwork(paired)
+        size, step = int(file.facts.get("size", 256)), paired.step
+    _load(network, file.tensors, path)
+    return network.eval().requires_grad_(False), size, step
+
+
 def vignette(seen: Tensor) -> Tensor:
     """A (B, 1, H, W) matte that fades to nothing toward the border of a square."""
     height, width = seen.shape[-2:]

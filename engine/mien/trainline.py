@@ -99,6 +99,21 @@ def import_(
         _finish(import_model(arguments, tell), tell)
 
 
+def export(
+    identity: Annotated[Path, typer.Argument(help="Identity of kind swap or paired.")],
+    to: Annotated[str, typer.Option(help="torchscript (for Nuke's Inference), onnx, or dfm.")],
+    output: Annotated[Path, typer.Option("-o", help="File to write.")],
+    ocio: Annotated[str | None, typer.Option(help="OpenColorIO config of the compositor.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")] = False,
+) -> None:
+    """Write an identity for programs that run networks themselves, and check it against the original."""
+    from mien.commands.exporting import ExportArguments, export_identity
+    from mien.progress import teller
+
+    with teller(json) as tell:
+        _finish(export_identity(ExportArguments(identity, to, output, ocio), tell), tell)
+
+
 train = typer.Typer(help="Train identities; Ctrl-C saves, the same command goes on.", no_args_is_help=True)
 
 Output = Annotated[Path, typer.Option("-o", help="Identity to write, NAME.safetensors.")]

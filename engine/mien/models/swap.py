@@ -142,7 +142,7 @@ class Squeeze(nn.Module):
         self.into = nn.Linear(inputs * grid * grid, code)
         self.out = nn.Linear(code, outputs * grid * grid)
         self.up = up
-        self.grid = grid
+        self.outputs, self.grid = outputs, grid
         self.normalized = normalized
 
     def forward(self, features: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Squeeze(nn.Module):
         flat = features.flatten(1)
         if self.normalized:
             flat = flat * torch.rsqrt(flat.square().mean(1, keepdim=True) + 1e-6)
-        grid: Tensor = self.out(self.into(flat)).unflatten(1, (-1, self.grid, self.grid))
+        grid: Tensor = self.out(self.into(flat)).reshape(-1, self.outputs, self.grid, self.grid)
         drawn: Tensor = self.up(grid)
         return drawn
 
