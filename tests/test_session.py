@@ -179,6 +179,7 @@ def test_a_proxy_looks_like_the_final(made: Made, session: Session) -> None:
     session.solve(recipe, quiet)
     full, half = (session.show(View(recipe, FIRST, scale=scale, layers=("layer", "matte"))) for scale in (1.0, 0.5))
     assert half.scale == 0.5 and half.size == (full.size[0] // 2, full.size[1] // 2)
+    assert abs(half.width - full.width / 2) <= 2 and abs(half.height - full.height / 2) <= 2
     large, small = planes(full)["A"].astype(np.float32), planes(half)["A"].astype(np.float32)
     canvas = np.zeros((full.size[1] + 64, full.size[0] + 64), np.float32)
     canvas[32 + full.corner[1] :, 32 + full.corner[0] :][: full.height, : full.width] = large

@@ -198,10 +198,12 @@ class Session:
         return header
 
     def _region(self, job: Job, frame: int, header: Header) -> Region | None:
-        face = face_in(job.chain, frame)
+        """Pixels of the whole plate that a frame needs, whatever the scale; None where there is no face."""
+        chain = replace(job.chain, scale=1.0)
+        face = face_in(chain, frame)
         if face is None:
             return None
-        place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
+        place = Region(*corners(region(chain, frame, face))).overlap(header.data)
         return place if place.width and place.height else None
 
     def _plate(self, job: Job, frame: int, place: Region) -> Plate:
