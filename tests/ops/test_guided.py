@@ -104,6 +104,18 @@ def test_fewer_windows_say_nearly_the_same(size: tuple[int, int]) -> None:
     assert torch.equal(guided_fast(picture, matte, 12, 1e-3, 1), exact)
 
 
+@pytest.mark.parametrize("radius", [1, 3, 9, 20])
+def test_surrounded_means_all_around(radius: int) -> None:
+    there = torch.ones(1, 70, 90, dtype=torch.bool)
+    there[0, 31, 44] = there[0, 5, 80] = False
+    found = filters.surrounded(there, radius)[0]
+    away = [(abs(y - a), abs(x - b)) for a, b in ((31, 44), (5, 80)) for y in range(70) for x in range(90)]
+    near = torch.tensor([max(pair) for pair in away]).view(2, 70, 90).amin(0)
+    assert not found[near <= radius].any()
+    assert found[near > 1.6 * radius + 2].all()
+    assert filters.surrounded(torch.ones(1, 9, 7, dtype=torch.bool), radius).all()
+
+
 def test_guides_take_any_light() -> None:
     light = torch.tensor([0.0, 0.18, 16.0, -3.0, float("inf"), float("nan"), -float("inf")]).expand(3, 1, 7)
     guide = picture_guide(light)[0, 0]

@@ -29,6 +29,8 @@ COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 """Ways to make one matte of two."""
 Solve = Callable[[Image, Matte, Tensor, int, float], Matte]
+REACH = 0.1
+"""Face widths around a matte in which its neighbors may lie."""
 FURTHER = 2
 """Further rounds of the guided filter."""
 SURE = 0.9
@@ -251,16 +253,21 @@ def clean_edge(
     image = layer.image
     network = layer.mattes.get("network")
     if own > 0 and network is not None and _soft(network):
-        image = torch.lerp(image, unmix(image, network, pixels)[0], own)
+        rows, columns = _mixed(network, pixels)
+        front = unmix(image[..., rows, columns], network[..., rows, columns], pixels)[0]
+        image = image.clone()
+        image[..., rows, columns] = torch.lerp(image[..., rows, columns], front, own)
     held = layer.mattes.get("hold_out")
     if amount > 0 and held is not None and _soft(held):
         here, there = region.shared((layer.corner, held.shape), (plate.corner, plate.image.shape))
-        share, behind = held[..., here[0], here[1]], plate.image[..., there[0], there[1]]
+        rows, columns = _mixed(held[..., here[0], here[1]], pixels)
+        share = held[..., here[0], here[1]][..., rows, columns]
+        behind = plate.image[..., there[0], there[1]][..., rows, columns]
         # Behind a half transparent hair lies the old skin: the new face takes its place, the hair stays.
         moved = amount * (behind - unmix(behind, share, pixels)[1])
         mixed = (share > 0) & (share < 1) & moved.isfinite()
         image = image.clone() if image is layer.image else image
-        image[..., here[0], here[1]] += torch.where(mixed, moved, 0.0)
+        image[..., here[0], here[1]][..., rows, columns] += torch.where(mixed, moved, 0.0)
     return layer if image is layer.image else replace(layer, image=image)
 
 
@@ -282,21 +289,24 @@ def steady_matte(
     layer, plate = layers.center, plates.center
     if radius == 0 or amount == 0:
         return layer
-    total, weight = layer.matte.clone(), torch.ones_like(layer.matte)
+    rows, columns = region.occupied(layer.matte, round(REACH * layer.face_width))
+    own = layer.matte[..., rows, columns]
+    if not own.numel():
+        return layer
+    place = (layer.corner[0] + columns.start, layer.corner[1] + rows.start), own.shape[-2:]
+    total, weight = own, torch.ones_like(own)
     for step, (there, background) in enumerate(zip(layers.values, plates.values), start=-radius):
         if step == 0 or there is None or background is None:
             continue
-        matte, trust = seen_from(plate, background, there.matte, there.corner, (layer.corner, layer.matte.shape[-2:]))
+        matte, trust = seen_from(plate, background, there.matte, there.corner, place)
         trust = trust * (1 - abs(step) / (radius + 1))
         total, weight = total + trust * matte, weight + trust
-    return layer.shaped("steady", torch.lerp(layer.matte, total / weight, amount))
+    return layer.shaped("steady", _placed(layer.matte, (rows, columns), total / weight, amount))
 
 
 def _refined(matte: Matte, guide: Image, pixels: int, contrast: float, solve: Solve) -> Matte:
     """A matte solved anew between what is surely in and wholly out, which stay as they are."""
-    inside = guided.box_mean((matte >= SURE).double(), pixels)
-    outside = guided.box_mean((matte <= 0).double(), pixels)
-    known = (inside > 1 - 1e-9) | (outside > 1 - 1e-9)
+    known = guided.surrounded(matte >= SURE, pixels) | guided.surrounded(matte <= 0, pixels)
     rows, columns = region.occupied((~known).to(matte), 2 * pixels)
     part, sure = matte[..., rows, columns], known[..., rows, columns]
     if not part.numel():
@@ -326,6 +336,11 @@ def _placed(matte: Matte, here: region.Slices, found: Matte, amount: float) -> M
     placed = matte.clone()
     placed[..., here[0], here[1]] = torch.lerp(matte[..., here[0], here[1]], found, amount)
     return placed
+
+
+def _mixed(matte: Matte, pixels: int) -> region.Slices:
+    """Rows and columns of all that is neither in nor out, and ``pixels`` around it."""
+    return region.occupied(((matte > 0) & (matte < 1)).to(matte), pixels)
 
 
 def _soft(matte: Matte) -> bool:

@@ -6,12 +6,15 @@ Front and back are blurred from where they show alone, and corrected by what the
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from mien.ops.guided import box_mean
 from mien.types import Image, Matte
 
 PURE = 4
 """Power of the matte that weighs colors: pixels that are mostly of one side speak for it."""
+COARSE = 6
+"""Cells in the radius of a window that is found on a smaller picture."""
 NEAR = 0.15
 """Size of the second, near look, beside the first."""
 
@@ -36,11 +39,24 @@ def _look(
     image: Image, share: Matte, sound: Tensor, front: Image, back: Image, radius: int
 ) -> tuple[Image, Image]:
     ahead, behind = share**PURE * sound, (1 - share) ** PURE * sound
-    fronts, front_weight = box_mean(torch.cat([front * ahead, ahead], -3), radius).split([3, 1], -3)
-    backs, back_weight = box_mean(torch.cat([back * behind, behind], -3), radius).split([3, 1], -3)
+    means = _wide_mean(torch.cat([front * ahead, ahead, back * behind, behind], -3), radius)
+    fronts, front_weight, backs, back_weight = means.split([3, 1, 3, 1], -3)
     # Where one side is nowhere near, it keeps the color it had.
     front = torch.where(front_weight > 1e-6, fronts / front_weight.clamp_min(1e-6), front)
     back = torch.where(back_weight > 1e-6, backs / back_weight.clamp_min(1e-6), back)
     left_over = image - share * front - (1 - share) * back
     norm = share * share + (1 - share) * (1 - share)
     return front + share / norm * left_over, back + (1 - share) / norm * left_over
+
+
+def _wide_mean(values: Tensor, radius: int) -> Tensor:
+    """Means over wide windows, found on smaller pictures: they bend little from pixel to pixel."""
+    stride = max(1, radius // COARSE)
+    if stride == 1 or min(values.shape[-2:]) < 2 * stride:
+        return box_mean(values, radius)
+    height, width = values.shape[-2:]
+    flat = values.reshape(-1, *values.shape[-3:])
+    padded = torch.nn.functional.pad(flat, (0, -width % stride, 0, -height % stride), mode="replicate")
+    means = box_mean(avg_pool2d(padded, stride), max(1, round(radius / stride)))
+    grown = interpolate(means, scale_factor=float(stride), mode="bilinear", align_corners=False)
+    return grown[..., :height, :width].reshape(values.shape)

@@ -102,6 +102,16 @@ def _windows(values: Tensor, radius: int, axis: int) -> Tensor:
     return windows
 
 
+def surrounded(there: Tensor, radius: int) -> Tensor:
+    """Where a (..., 1, H, W) condition holds in the whole window of ``2 radius + 1`` pixels, or a little more."""
+    stride = max(1, radius // 4)
+    height, width = there.shape[-2:]
+    cells = _shrunk(there.float(), (0, -width % stride, 0, -height % stride), stride) == 1
+    whole = box_mean(cells.float(), -(-radius // stride)) > 1 - 1e-6
+    grown = whole.repeat_interleave(stride, -2).repeat_interleave(stride, -1)
+    return grown[..., :height, :width]
+
+
 def picture_guide(image: Image) -> Image:
     """A scene-linear picture as a guide: highlights folded below 1, shadows lifted, NaN and negatives black."""
     light = image.nan_to_num(0.0, 1e6, 0.0).clamp(0, 1e6)
