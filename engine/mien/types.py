@@ -307,6 +307,31 @@ class Detail:
     missing: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class RegionSample:
+    """What one frame tells of slow differences of color over a face, on a grid in the face's own axes.
+
+    Attributes:
+        weight: (rows, columns) how many pixels counted around each point.
+        face, plate: (3, rows, columns) average logarithm of their light there.
+    """
+
+    weight: tuple[tuple[float, ...], ...]
+    face: tuple[tuple[tuple[float, ...], ...], ...]
+    plate: tuple[tuple[tuple[float, ...], ...], ...]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Slow changes of color over a face.
+
+    Attributes:
+        light: (3, rows, columns) logarithm of the ratio by which each point of the grid changes.
+    """
+
+    light: tuple[tuple[tuple[float, ...], ...], ...]
+
+
 class Footage(Protocol):
     """A shot as a tracker reads it: display-like 8-bit pictures with square pixels, one frame at a time."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.files.whole import read_small, write_whole
-from mien.types import ColorSample, Detail, DetailSample, Grade, MienError
+from mien.types import ColorSample, Detail, DetailSample, Grade, MienError, Regions, RegionSample
 
 VERSION = 1
 LIMIT = 1 << 30
@@ -25,6 +25,8 @@ TYPES: Mapping[str, type] = {
     "White": float,
     "DetailSample": DetailSample,
     "Detail": Detail,
+    "RegionSample": RegionSample,
+    "Regions": Regions,
 }
 
 

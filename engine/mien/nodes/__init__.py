@@ -3,7 +3,15 @@
 from mien.nodes.convert import convert_face
 from mien.nodes.detail import deflicker, detail_face, level_face, match_detail, measure_detail
 from mien.nodes.finish import composite, relight
-from mien.nodes.match import grade_face, match_color, measure_color, plate_white
+from mien.nodes.match import (
+    grade_face,
+    grade_regions,
+    match_color,
+    match_regions,
+    measure_color,
+    measure_regions,
+    plate_white,
+)
 from mien.nodes.matte import (
     clean_edge,
     combine_mattes,
@@ -30,6 +38,9 @@ NODES: tuple[Node, ...] = (
     match_color,
     plate_white,
     grade_face,
+    measure_regions,
+    match_regions,
+    grade_regions,
     deflicker,
     level_face,
     relight,

@@ -7,13 +7,14 @@ import torch
 
 from mien.declare import Slider
 from mien.ops import grade as moves
-from mien.ops import region as regions
+from mien.ops import region as placing
+from mien.ops import regions as slow
 from mien.ops import spaces
 from mien.ops.match import SOLVERS
 from mien.ops.measure import centered, flat, moments, pool, ranked, trimmed, with_palettes
 from mien.ops.samples import smooth as steadied
 from mien.ops.skin import skin
-from mien.types import ColorSample, Face, Grade, Layer, Matte, Plate, Series, White
+from mien.types import ColorSample, Face, Grade, Image, Layer, Matte, Plate, Regions, RegionSample, Series, White
 
 CELLS = 64
 """Squares across a face within which colors are averaged before they are measured."""
@@ -42,22 +43,7 @@ def measure_color(
         trim: Share of the brightest pixels that does not count, so that a highlight does not pull the color.
         outliers: How strongly what is unlike the usual skin is left out of the average: beards, spectacles, hands.
     """
-    (rows, columns), (there_rows, there_columns) = regions.shared(
-        (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
-    )
-    cell = max(1, round(layer.face_width / CELLS))
-    counts = layer.matte if region == "matte" else _shown(layer)
-    own, there, weight = pool(
-        layer.image[..., rows, columns],
-        plate.image[..., there_rows, there_columns],
-        counts[..., rows, columns],
-        cell,
-    )
-    if region == "face" and weight.numel():
-        start = face.points.new_tensor([layer.corner[0] + columns.start, layer.corner[1] + rows.start])
-        points = (face.points[:, :2] - start) / cell
-        size = (weight.shape[-2], weight.shape[-1])
-        weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
+    own, there, weight, _, cell = _cells(layer, plate, face, region)
     colors = trimmed(*flat(own, there, weight), trim)
     sample = with_palettes(ranked(moments(*colors, space), *colors), *colors)
     sample = centered(sample, *colors, outliers)
@@ -130,6 +116,83 @@ def grade_face(
     """
     image = moves.apply(layer.image, moves.mix(grade, amount))
     return layer if image is layer.image else replace(layer, image=image)
+
+
+def measure_regions(
+    layer: Layer,
+    plate: Plate,
+    face: Face,
+) -> RegionSample:
+    """Measure how color differs slowly over the skin of face and plate, in axes that follow the head.
+
+    Args:
+        layer: Face, its color matched as a whole.
+        plate: Picture whose color the face should take on.
+        face: Where the face is.
+    """
+    own, there, weight, corner, cell = _cells(layer, plate, face, "face")
+    size = (weight.shape[-2], weight.shape[-1])
+    return slow.measure(own, there, weight, slow.places(face, corner, size, cell))
+
+
+def match_regions(
+    samples: Series[RegionSample],
+    *,
+    size: Annotated[float, Slider(0.05, 0.5, min=0.05, max=1)] = 0.12,
+    smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 12.0,
+) -> Series[Regions]:
+    """Solve, over the whole shot, where the plate's face is redder, darker or paler than its average.
+
+    Args:
+        samples: What was measured in each frame.
+        size: Finest difference that is followed, in face widths; broader ones up to four times that always are.
+        smooth: Frames over which differences are averaged.
+    """
+    return slow.match(samples, smooth, size)
+
+
+def grade_regions(
+    layer: Layer,
+    regions: Regions,
+    face: Face,
+    *,
+    amount: Annotated[float, Slider(0, 1, min=0, max=2)] = 0.5,
+) -> Layer:
+    """Give the face the plate's slow differences of color, each where it belongs on the head.
+
+    Args:
+        layer: Face to grade.
+        regions: Differences in this frame.
+        face: Where the face is.
+        amount: How much of them: 0 leaves the face's own.
+    """
+    if amount == 0:
+        return layer
+    size = (layer.image.shape[-2], layer.image.shape[-1])
+    return replace(layer, image=slow.apply(layer.image, regions, slow.places(face, layer.corner, size), amount))
+
+
+def _cells(
+    layer: Layer, plate: Plate, face: Face, region: str
+) -> tuple[Image, Image, Matte, tuple[int, int], int]:
+    """Face, plate and what counts, averaged over squares; the plate pixel where these begin, and their side."""
+    (rows, columns), (there_rows, there_columns) = placing.shared(
+        (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
+    )
+    cell = max(1, round(layer.face_width / CELLS))
+    counts = layer.matte if region == "matte" else _shown(layer)
+    own, there, weight = pool(
+        layer.image[..., rows, columns],
+        plate.image[..., there_rows, there_columns],
+        counts[..., rows, columns],
+        cell,
+    )
+    corner = layer.corner[0] + columns.start, layer.corner[1] + rows.start
+    if region == "face" and weight.numel():
+        points = (face.points[:, :2] - face.points.new_tensor(corner)) / cell
+        size = (weight.shape[-2], weight.shape[-1])
+        weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
+    return own, there, weight, corner, cell
 
 
 def _shown(layer: Layer) -> Matte:
