@@ -19,7 +19,7 @@ WORKING = PICTURES | {"mien.declare", "mien.models", "mien.nodes", "mien.recipe"
 RUNNER = {
     f"mien.{name}"
     for name in (
-        "chain", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
+        "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
         "progress", "report", "run", "trained", "neighbors", "roto",
     )
 }  # fmt: skip

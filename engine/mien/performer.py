@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mien.color import Colors
+from mien.converters import open_installed
 from mien.files.identities import IdentityFile, Likeness
 from mien.files.shot import Shot, open_shot, read_region
 from mien.files.tracks import read_tracks
@@ -136,7 +137,12 @@ def open_identity(file: IdentityFile, path: Path, colors: Colors, device: torch.
     if file.kind in TRAINED:
         trained = TRAINED[file.kind](file, path, colors, device)
         return lambda frame: trained
-    raise MienError(f"{path} is an identity of kind {file.kind!r}, which this version of mien cannot run.")
+    if (other := open_installed(file, path, colors, device)) is not None:
+        return lambda frame: other
+    raise MienError(
+        f"{path} is an identity of kind {file.kind!r}, which neither this version of mien nor an installed converter "
+        "can run. Install the package that made it."
+    )
 
 
 def _open_photos(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> IdentityAt:
