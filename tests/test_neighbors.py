@@ -160,3 +160,7 @@ def test_windows_and_files_are_checked(tmp_path: Path) -> None:
     made.with_settings(hold_out={"file": [[FIRST, "a/one.exr"], [FIRST + 1, "/b/two.exr"]]})
     settings = recipes.read(made.recipe).step("hold_out").settings
     assert settings["file"] == [[FIRST, str(tmp_path / "a/one.exr")], [FIRST + 1, "/b/two.exr"]]
+    steps = recipes.change_steps(recipe.steps, {"hold_out.file": "roto/hand.####.exr"})
+    held = next(step for step in recipes.located(steps, tmp_path) if step.name == "hold_out")
+    assert held.settings["file"] == str(tmp_path / "roto/hand.####.exr")
+    assert recipes.located(recipe.steps, tmp_path) == recipe.steps

@@ -185,7 +185,7 @@ def _steps(arguments: ConvertArguments) -> tuple[tuple[recipes.Step, ...], dict[
     tracking = {name: value for name, value in arguments.settings.items() if name.startswith("track_faces.")}
     rest = {name: _value(value) for name, value in arguments.settings.items() if name not in tracking}
     steps = CONVERT if arguments.recipe is None else recipes.read(arguments.recipe).steps
-    return recipes.change_steps(steps, rest), tracking
+    return recipes.located(recipes.change_steps(steps, rest), Path.cwd()), tracking
 
 
 def _value(text: Any) -> Any:
