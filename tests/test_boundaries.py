@@ -19,8 +19,8 @@ WORKING = PICTURES | {"mien.declare", "mien.models", "mien.nodes", "mien.recipe"
 RUNNER = {
     f"mien.{name}"
     for name in (
-        "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer", "pipeline", "preview",
-        "progress", "report", "run", "trained", "neighbors", "roto",
+        "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer",
+        "pipeline", "preview", "progress", "report", "run", "trained", "neighbors", "roto",
     )
 }  # fmt: skip
 
