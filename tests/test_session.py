@@ -190,6 +190,15 @@ def test_a_proxy_looks_like_the_final(made: Made, session: Session) -> None:
         session.show(View(recipe, FIRST, scale=0.3))
 
 
+def test_the_engine_chooses_no_scale_that_shows_too_little(made: Made, session: Session) -> None:
+    shown = session.show(View(dialed(made), FIRST, budget=0.0))  # nothing is quick enough
+    assert shown.scale == 1  # the face is 80 pixels wide
+    with pytest.raises(MienError):
+        session.show(View(dialed(made), FIRST, scale=-1.0))
+    rich = session.show(View(dialed(made), FIRST, budget=1e9))
+    assert rich.scale == 1
+
+
 def test_a_region_is_a_part_of_the_whole(made: Made, session: Session) -> None:
     whole = session.show(View(dialed(made), FIRST, scale=1.0))
     part = session.show(View(dialed(made), FIRST, scale=1.0, region=(80, 60, 20, 10)))

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from reprlib import repr as brief
@@ -184,8 +185,9 @@ def from_json(text: str) -> tuple[Node, ...]:
     return tuple(_node(entry) for entry in json.loads(text)["nodes"])
 
 
+@cache
 def shipped() -> tuple[Node, ...]:
-    """The declarations that this version ships, without importing any node."""
+    """The declarations that this version ships, without importing any node; read once."""
     return from_json(resources.files("mien").joinpath("nodes.json").read_text("utf-8"))
 
 

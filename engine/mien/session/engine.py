@@ -35,6 +35,8 @@ MEMORY = 4 << 30
 """Bytes of pixels that are kept where nothing else is said."""
 SCALES = (1, 2, 4, 8)
 """Whole numbers by which pictures are shrunk where the engine chooses the scale."""
+LEAST = 64
+"""Width in pixels of the smallest face that the engine chooses to show."""
 Cancel = Callable[[], bool]
 
 
@@ -335,10 +337,12 @@ class Session:
             if factor < 1 or abs(1 / factor - view.scale) > 1e-6:
                 raise MienError(f"The proxy scale is {view.scale:g}: choose 1, 0.5, 0.25 or another 1/n.")
             return factor
-        if place is None:
+        face = face_in(job.chain, view.frame)
+        if place is None or face is None:
             return 1
         final = view.recipe.steps[-1].name
-        for factor in SCALES:
+        usable = [factor for factor in SCALES if factor == 1 or face.width / factor >= LEAST]
+        for factor in usable:
             chain = replace(job.chain, scale=1 / factor)
             plain = step_keys(replace(job, chain=chain), view.frame, final)
             keys = {name: digest(key, place) for name, key in plain.items()}
@@ -347,7 +351,7 @@ class Session:
             expected = sum(self._pace.expected(work, pixels) for work in (*todo, "hand over"))
             if expected <= view.budget:
                 return factor
-        return SCALES[-1]
+        return usable[-1]
 
     def _todo(self, chain: Chain, target: str, keys: Mapping[str, str]) -> list[str]:
         """Nodes that would have to be computed for a step."""
