@@ -15,7 +15,8 @@ from mien.color import load as load_colors
 from mien.commands.convert import tracked
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments
-from mien.commands.train import Released, chosen_precision, interruptible, training_folder
+from mien.commands.train import Released, chosen_precision, in_turn, interruptible, together, training_folder
+from mien.files.identities import Likeness
 from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_channels, read_region
 from mien.files.tracks import read_tracks
 from mien.files.whole import write_whole
@@ -87,7 +88,19 @@ def train_paired(arguments: PairedArguments, tell: Tell, control: Control | None
     likeness = arguments.released.checked()
     setting = _checked(arguments)
     folder = training_folder(arguments.output)
-    device = choose_device(arguments.device)
+    with together(choose_device(arguments.device), tell) as (device, speak):
+        return _train_paired(arguments, setting, likeness, folder, device, speak, control or Control())
+
+
+def _train_paired(
+    arguments: PairedArguments,
+    setting: PairedSetting,
+    likeness: Likeness,
+    folder: Path,
+    device: torch.device,
+    tell: Tell,
+    control: Control,
+) -> Outcome:
     colors = load_colors(arguments.ocio)
     found = list(_sources(arguments, tell))
     if setting.encoding == "auto":
@@ -95,9 +108,10 @@ def train_paired(arguments: PairedArguments, tell: Tell, control: Control | None
         setting = replace(setting, encoding="log" if floats and setting.shape.outputs >= 3 else "display")
     digest = _digest(found, setting, colors)
     kept = folder / f"pairs.{digest}"
-    if not (kept / "pairs.json").is_file():
-        kept.mkdir(exist_ok=True)
-        keep_pairs(_read(arguments, setting, found, colors, folder, tell), kept)
+    with in_turn():
+        if not (kept / "pairs.json").is_file():
+            kept.mkdir(exist_ok=True)
+            keep_pairs(_read(arguments, setting, found, colors, folder, tell), kept)
     pairs = kept_pairs(kept, setting.shape.inputs, device)
     learned, held = _split(pairs, tell)
     pace = replace(arguments.pace, precision=chosen_precision(arguments.pace.precision, device))
@@ -106,7 +120,7 @@ def train_paired(arguments: PairedArguments, tell: Tell, control: Control | None
     curves = folder / "curves.html"
     task = PairedTask(learned, held, setting, pace.seed, device, arguments.output, likeness, curves, digest)
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
-    with interruptible(control or Control(), tell) as listened:
+    with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)
     return Outcome((str(arguments.output), str(curves)), done=step)
 

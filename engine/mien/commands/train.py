@@ -1,6 +1,7 @@
 """``mien train``: identities from face sets."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import distributed
 
 from mien.color import load as load_colors
 from mien.facesets.report import advise
@@ -115,22 +117,35 @@ def train_swap(arguments: SwapArguments, tell: Tell, control: Control | None = N
     except ValueError as error:
         raise RecipeError(f"The network cannot be built: {error}.") from error
     folder = training_folder(arguments.output)
-    device = choose_device(arguments.device)
+    with together(choose_device(arguments.device), tell) as (device, speak):
+        return _train_swap(arguments, shape, likeness, folder, device, speak, control or Control())
+
+
+def _train_swap(
+    arguments: SwapArguments,
+    shape: SwapShape,
+    likeness: Likeness,
+    folder: Path,
+    device: torch.device,
+    tell: Tell,
+    control: Control,
+) -> Outcome:
     pace = replace(arguments.pace, precision=chosen_precision(arguments.pace.precision, device))
     batch, frugal = fitting(arguments, shape, device, pace.precision != "float32", tell)
     colors = load_colors(arguments.ocio)
-    sets = tuple(read_faceset(path) for path in (arguments.a, arguments.b))
-    for line in advise(sets[1], sets[0], colors):
+    a, b = (read_faceset(path) for path in (arguments.a, arguments.b))
+    for line in advise(b, a, colors):
         tell(Note(f"{arguments.b.name}: {line}", "warning"))
-    people = (
-        stock(sets[0], shape.size, arguments.coverage, folder / "a", colors, device, tell),
-        stock(sets[1], shape.size, arguments.coverage, folder / "b", colors, device, tell),
-    )
+    with in_turn():
+        people = (
+            stock(a, shape.size, arguments.coverage, folder / "a", colors, device, tell),
+            stock(b, shape.size, arguments.coverage, folder / "b", colors, device, tell),
+        )
     setting = SwapSetting(shape, arguments.coverage, batch, arguments.augment, arguments.weights, frugal)
     curves = folder / "curves.html"
     task = SwapTask(people, setting, pace.seed, device, arguments.output, likeness, curves)
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
-    with interruptible(control or Control(), tell) as listened:
+    with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)
     return Outcome((str(arguments.output), str(curves)), done=step)
 
@@ -213,6 +228,32 @@ def fitting(
     smaller = (replace(shape, size=size) for size in SIZES if size < shape.size)
     fits = next((one.size for one in smaller if largest_batch(one, memory, frugal=True, half=half)), SIZES[-1])
     raise MienError(f"{shape.size} pixels do not fit {memory:.1f} GB. Use --size {fits}, or narrower networks.")
+
+
+@contextmanager
+def together(device: torch.device, tell: Tell) -> Iterator[tuple[torch.device, Tell]]:
+    """Join the other processes where ``torchrun`` started several; only the first of them speaks."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield device, tell
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device, tell if distributed.get_rank() == 0 else lambda event: None
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """What the first process prepares, the others find prepared."""
+    if distributed.is_initialized() and distributed.get_rank() > 0:
+        distributed.barrier()
+    yield
+    if distributed.is_initialized() and distributed.get_rank() == 0:
+        distributed.barrier()
 
 
 @contextmanager

@@ -109,13 +109,13 @@ def train(task: Task, pace: Pace, folder: Path, tell: Tell, control: Control) ->
     clock = Clock(step)
     sums = parts.sums
 
-    while step < pace.steps and not control.stopped and not clock.over(pace.minutes):
+    while step < pace.steps and not agreed(control.stopped or clock.over(pace.minutes), task.device):
         for optimizer in (painter, judge):
             if optimizer is not None:
                 optimizer.param_groups[0]["lr"] = rate(step, pace)
 
         with precision(pace, task.device):
-            made = task.make(step)
+            made = task.make(turn(step))
         losses = task.losses(made)
         descend(painter, losses, scaler)
         if judge is not None:
@@ -136,7 +136,7 @@ def train(task: Task, pace: Pace, folder: Path, tell: Tell, control: Control) ->
                 look(task, average, record, step, pace, folder, tell, clock)
             if clock.due(pace.save):
                 save(task, parts, record, step, folder, tell)
-        if control.paused:
+        if control.paused and first():
             save(task, parts, record, step, folder, tell)
             control.wait()
             clock = Clock(step)
@@ -192,6 +192,22 @@ def share(gradients: list[Tensor]) -> None:
         for gradient in gradients:
             distributed.all_reduce(gradient)
         torch._foreach_div_(gradients, float(distributed.get_world_size()))
+
+
+def turn(step: int) -> int:
+    """The number of the pictures that this process takes in a step: no two processes take the same."""
+    if not distributed.is_initialized():
+        return step
+    return step * distributed.get_world_size() + distributed.get_rank()
+
+
+def agreed(wish: bool, device: torch.device) -> bool:
+    """Whether any of the processes that train together wishes it: none may stop while others wait for it."""
+    if not distributed.is_initialized():
+        return wish
+    flag = torch.tensor([float(wish)], device=device)
+    distributed.all_reduce(flag)
+    return float(flag) > 0
 
 
 def first() -> bool:
