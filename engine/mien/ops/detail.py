@@ -20,6 +20,10 @@ FEWEST = 400
 """Pixels under the matte below which nothing is measured."""
 LARGEST = 448
 """Pixels along the sides of the part of a face that is measured."""
+EDGES = 0.9
+"""Share of the pixels with less of an edge than those that tell most."""
+PAST = 1.35
+"""How many times larger a blur seems at edges than it is: it carries some of their light past where they are weighed."""
 GLINT = 3.0
 """Level, in units of the mean, at which pictures are held while they are measured: glints do not decide."""
 EVERY = torch.tensor([0.5, 0.0, 0.5], dtype=torch.float64)
@@ -128,6 +132,7 @@ def _energies(picture: Image, weight: Matte, alone: bool = False) -> Energies:
         level = max(1e-6, abs(float((bright * weight).sum() / weight.sum().clamp_min(1e-6))))
     limit = torch.inf if alone else GLINT
     parts = ((part / level).clamp(-limit, limit) for part in (bright, (picture - bright)[::2]))
+    weight = weight if alone else weight * sharpness.edges(bright, weight, EDGES)
     line, color = (sharpness.gradients(part, weight).cpu() for part in parts)
     return Energies((line, color), level)
 
@@ -144,14 +149,15 @@ def _softer(
 ) -> tuple[float, float]:
     """``sharpness.difference`` of brightness (kind 0) or color (1) in a direction, less the grain of each."""
     noise = grain.lines[kind] @ direction
-    return sharpness.difference(
+    variance, trust = sharpness.difference(
         face.lines[kind] @ direction,
         plate.lines[kind] @ direction,
         share * noise / face.level**2,
         noise / plate.level**2,
         face_width,
-        most,
+        most * PAST**0.5,
     )
+    return variance / PAST, trust
 
 
 def _directions(motion: tuple[float, float]) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,10 @@ SOFTEST = 0.03
 """Largest standard deviation that a match blurs or sharpens by, in face widths."""
 CACHED = 1 << 15
 """Pixels that are blurred at once."""
+COARSE = 4.0
+"""Variance in square pixels of the blur under which edges are looked for."""
+SEEN = 100_000
+"""Pixels of which quantiles are taken."""
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
 _LUMINANCE = (0.2722, 0.6741, 0.0537)
@@ -136,6 +140,24 @@ def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image
         strength = added.square()
         added = added * (strength / (strength + (2 * torch.as_tensor(floor).to(image)).square()).clamp_min(1e-30))
     return torch.where(sound, known + added, image)
+
+
+def edges(picture: Tensor, weight: Tensor, share: float) -> Tensor:
+    """(1, H, W) 1 around the strongest edges of a (1, H, W) picture, toward 0 where it is smooth or merely textured.
+
+    Lids, lips and brows are edges in every face, while wrinkles and pores are some people's, and the first that a
+    codec takes away. ``share`` is that of the pixels under the ``weight`` with a weaker edge than half of one.
+    """
+    broad = blur(picture, COARSE)
+    x = F.pad(broad[..., 2:] - broad[..., :-2], (1, 1, 0, 0), mode="replicate")
+    y = F.pad(broad[:, 2:] - broad[:, :-2], (0, 0, 1, 1), mode="replicate")
+    strength = x.square() + y.square()
+    seen = strength[weight > 0.5]
+    if len(seen) < 2:
+        return torch.ones_like(strength)
+    usual = torch.quantile(seen[:: 1 + len(seen) // SEEN], share).clamp_min(1e-30)
+    clear = (strength / usual).square()
+    return clear / (1 + clear)
 
 
 def gradients(picture: Tensor, weight: Tensor) -> Tensor:
