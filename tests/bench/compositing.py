@@ -20,10 +20,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mien.nodes.finish import composite, relight
+from mien.nodes import finish
+from mien.nodes.finish import relight
 from mien.ops.blend import over
 from mien.ops.poisson import clone, residual
-from mien.types import Face, Layer, Plate
+from mien.types import Face, Layer, Plate, Window
 from shots import points_at
 
 SIDE = 1024
@@ -44,6 +45,11 @@ class Scene:
 
     def with_plate(self, image: torch.Tensor) -> "Scene":
         return Scene(self.layer, Plate(image, self.plate.corner), self.face)
+
+
+def composite(layer: Layer, plate: Plate, face: Face, white: float, **settings: Any) -> Layer:
+    """The node on one frame alone."""
+    return finish.composite(Window((layer,)), Window((plate,)), face, white, **settings)
 
 
 def cost(*works: Callable[[], Any], repeats: int = 5) -> list[float]:

@@ -1,15 +1,23 @@
 """The finished layer: lit, joined and carried as asked, opacity in the matte, identity settings exact."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from mien.nodes.finish import composite, relight
+from mien.nodes import finish
+from mien.nodes.finish import relight
 from mien.ops.blend import carry_highlights, over
-from mien.types import Face, Layer, Plate
+from mien.types import Face, Layer, Plate, Window
 from shots import points_at
 
 FAR = Face(torch.full((468, 3), -1000.0), torch.ones(468), 1.0, 100.0)
 """A face whose eyes and mouth lie outside the layer."""
+
+
+def composite(layer: Layer, plate: Plate, face: Face, white: float, **settings: Any) -> Layer:
+    """The node on one frame alone."""
+    return finish.composite(Window((layer,)), Window((plate,)), face, white, **settings)
 
 
 def some(height: int = 12, width: int = 14, corner: tuple[int, int] = (3, 5)) -> tuple[Layer, Plate]:
@@ -208,3 +216,59 @@ def test_an_empty_matte_leaves_everything(matte: float, method: str) -> None:
     empty = Layer(layer.image, torch.full_like(layer.matte, matte), layer.corner, layer.face_width)
     lit = composite(relight(empty, plate, face, 2.0), plate, face, 2.0, method=method, wrap=0.05)
     assert torch.equal(over(lit.image, plate.image, lit.matte), plate.image)
+
+
+def frames_of(count: int, method: str, steady: int, **settings: Any) -> list[torch.Tensor]:
+    """The middle of a face joined to a plate past whose rim something dark comes and goes."""
+    shot = []
+    for frame in range(count + 2 * steady):
+        layer, plate, face = scene()
+        shade = 1 - 0.6 * (frame % 3 == 0)
+        dim = torch.ones_like(plate.image)
+        dim[:, :, :45] = shade
+        shot.append((layer, Plate(plate.image * dim, plate.corner), face))
+    results = []
+    for frame in range(steady, steady + count):
+        near = shot[frame - steady : frame + steady + 1]
+        layers, plates = Window(tuple(s[0] for s in near)), Window(tuple(s[1] for s in near))
+        done = finish.composite(layers, plates, near[0][2], 2.0, method=method, steady=steady, **settings)
+        results.append(done.image[:, 60:85, 50:75].mean())
+    return results
+
+
+@pytest.mark.parametrize("method", ["gradient", "mixed"])
+def test_what_passes_by_the_rim_flickers_less_when_steadied(method: str) -> None:
+    moving = torch.stack(frames_of(6, method, 0, highlights=0.0)).log().std()
+    steady = torch.stack(frames_of(6, method, 2, highlights=0.0)).log().std()
+    assert moving > 0.01 and steady < 0.35 * moving
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_still_shot_is_the_same_however_steadied(method: str) -> None:
+    layer, plate, face = scene()
+    alone = composite(layer, plate, face, 2.0, method=method)
+    for layers, plates in (((layer,) * 5, (plate,) * 5), ((None, layer, None), (None, plate, plate))):
+        among = finish.composite(Window(layers), Window(plates), face, 2.0, method=method, steady=len(layers) // 2)
+        assert torch.allclose(among.image, alone.image, rtol=1e-5)
+
+
+def test_light_moves_with_the_face_from_frame_to_frame() -> None:
+    layer, plate, face = scene()
+    wide, high = plate.image.shape[2], plate.image.shape[1]
+    beside = Layer(layer.image, layer.matte, (layer.corner[0] + 40, layer.corner[1] - 3), layer.face_width)
+    there = Plate(plate.image, beside.corner)
+    alone = composite(layer, plate, face, 2.0, method="gradient")
+    among = finish.composite(
+        Window((beside, layer, beside)), Window((there, plate, there)), face, 2.0, method="gradient", steady=1
+    )
+    assert among.image.shape[-2:] == (high, wide) and torch.allclose(among.image, alone.image, rtol=1e-4)
+
+
+def test_neighbors_without_a_matte_do_not_count() -> None:
+    layer, plate, face = scene()
+    empty = Layer(layer.image, torch.zeros_like(layer.matte), layer.corner, layer.face_width)
+    alone = composite(layer, plate, face, 2.0, method="gradient")
+    among = finish.composite(
+        Window((empty, layer, empty)), Window((plate,) * 3), face, 2.0, method="gradient", steady=1
+    )
+    assert torch.allclose(among.image, alone.image, rtol=1e-5)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mien.ops.lattice import blur, gather, lattice, spread
+from mien.ops.lattice import blur, gather, lattice, moved, spread
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -50,3 +50,15 @@ def test_batches_equal_loops() -> None:
     together = spread(gather(pictures, over), over)
     for n in range(4):
         assert torch.allclose(spread(gather(pictures[n], over), over), together[n], rtol=1e-6)
+
+
+def test_a_field_is_laid_over_another_lattice_knot_for_knot() -> None:
+    there = lattice((40, 50), 6.0, torch.zeros(()), (20.0, 15.0))
+    here = lattice((60, 44), 6.0, torch.zeros(()), (31.5, 22.0))
+    field = noise(3, there.rows.shape[0], there.columns.shape[0])
+    laid = moved(field, there, here)
+    assert laid.shape[-2:] == (here.rows.shape[0], here.columns.shape[0])
+    row, column = here.anchor[0] - there.anchor[0], here.anchor[1] - there.anchor[1]
+    assert torch.equal(laid[:, row + 2, column + 3], field[:, 2, 3])
+    assert torch.equal(laid[:, -1, column + 3], field[:, min(here.rows.shape[0] - 1 - row, field.shape[1] - 1), 3])
+    assert torch.equal(moved(field, there, there), field)

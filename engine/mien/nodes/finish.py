@@ -4,15 +4,17 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
 
 from mien import mesh
 from mien.declare import Slider
 from mien.ops import blend, light, mixed, region, seam
+from mien.ops import lattice as lattices
 from mien.ops.choose import choose
 from mien.ops.lattice import Lattice, lattice
 from mien.ops.mesh_warp import opening
 from mien.ops.wrap import light_wrap
-from mien.types import Face, Image, Layer, Matte, Plate, White
+from mien.types import Face, Image, Layer, Matte, Plate, White, Window
 
 OWN = {
     "mesh": (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.LIPS_OUTER),
@@ -57,7 +59,7 @@ def relight(
     placed = cut(layer, rows, columns)
     back = under(placed, plate)
     spared = eyes_and_mouth(placed, face)
-    over = around(placed, face, size / 2)
+    over = around(placed, size / 2)
     sums = light.measure(placed.image, back, placed.matte * (1 - spared), white, over)
     field = light.broad(sums, white, 1.5)
     level = (field * field.new_tensor(LUMINANCE)[:, None, None]).sum(-3, keepdim=True)
@@ -66,13 +68,14 @@ def relight(
 
 
 def composite(
-    layer: Layer,
-    plate: Plate,
+    layer: Window[Layer],
+    plate: Window[Plate],
     face: Face,
     white: White,
     *,
     method: Literal["over", "gradient", "mixed", "multiband"] = "over",
     reach: Annotated[float, Slider(0.05, 0.5, unit="face", min=0.02, max=2, inward=True)] = 0.2,
+    steady: Annotated[int, Slider(0, 8, unit="frames", min=0, max=24)] = 0,
     highlights: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
     wrap: Annotated[float, Slider(0, 0.1, unit="face", min=0, max=0.5)] = 0.0,
     wrap_amount: Annotated[float, Slider(0, 1, min=0, max=4)] = 0.5,
@@ -81,45 +84,75 @@ def composite(
     """Finish the face as it is laid on the plate: what lies outside its matte stays bit for bit.
 
     Args:
-        layer: Face and its matte.
-        plate: Picture it is laid on.
+        layer: Face and its matte, in this frame and around it.
+        plate: Picture it is laid on, in this frame and around it.
         face: Where the face is.
         white: Light above which the plate shows highlights.
         method: over lays the face on as it is; gradient brings all of it to the plate's light along its rim, so
             that no seam shows; mixed also keeps the plate's texture where that is stronger, as of spectacles; multiband
             brings only its rim to the plate, broad light over a broad band, fine light over a narrow one.
         reach: Width of the broadest band of multiband.
+        steady: Frames before and after over which the light at the rim is averaged, so that what passes by the rim
+            does not make the face flicker; for gradient, mixed and multiband.
         highlights: How much of the plate's highlights, and of its values below black, the face takes over in
             place of its own, eyes and mouth left out; 0 leaves the face as it is.
         wrap: How far light from behind spills over the edge of the face; 0 spills none.
         wrap_amount: How much light spills.
         opacity: 0 shows the plate's face, 1 the new one.
     """
-    faded = layer if opacity == 1 else layer.shaped("fade", layer.matte * opacity)
+    whole = layer.center
+    faded = whole if opacity == 1 else whole.shaped("fade", whole.matte * opacity)
     spills = wrap > 0 and wrap_amount > 0
     if method == "over" and highlights == 0 and not spills:
         return faded
-    rows, columns = region.occupied(layer.matte, margin=int(2 * wrap * layer.face_width) + 2)
+    rows, columns = region.occupied(whole.matte, margin=int(2 * wrap * whole.face_width) + 2)
     if rows.start == rows.stop:
         return faded
-    placed = cut(layer, rows, columns)
-    back = under(placed, plate)
+    placed = cut(whole, rows, columns)
+    back = under(placed, plate.center)
     image = placed.image
     if method != "over":
-        over = around(placed, face, SEAM)
-        sums = light.measure(image, back, placed.matte, white, over)
-        field = seam.multiband(sums, white, reach / SEAM) if method == "multiband" else seam.gradient(sums, white)
-        image = light.shade(image, field, over)
+        bands = reach / SEAM if method == "multiband" else None
+        image = light.shade(image, *join(placed, layer, plate, white, bands))
     if method == "mixed":
-        image = mixed.keep(image, back, placed.matte, white, around(placed, face, SEAM / 2), SHAPE * layer.face_width)
+        image = mixed.keep(image, back, placed.matte, white, around(placed, SEAM / 2), SHAPE * placed.face_width)
     if highlights:
         carried = blend.carry_highlights(image, back, white, highlights)
         glints = eyes_and_mouth(placed, face)
         image = choose(glints > 0, torch.lerp(carried, image, glints), carried)
     if spills:
-        over = around(placed, face, wrap / 2)
+        over = around(placed, wrap / 2)
         image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)
     return pasted(faded, image, rows, columns)
+
+
+def join(
+    placed: Layer, layers: Window[Layer], plates: Window[Plate], white: float, bands: float | None
+) -> tuple[Tensor, Lattice]:
+    """Light that joins a face to its plate at the rim, averaged over the frames of a window, and where it lies.
+
+    Args:
+        placed: Part of the layer that light is sought for.
+        layers, plates: Faces and plates in each frame.
+        white: Light above which highlights begin.
+        bands: Knots that the broadest of several bands reaches inward; None brings all of the face to its rim.
+    """
+    here = around(placed, SEAM)
+    reach = len(layers.values) // 2
+    total, weight = torch.zeros(()), 0.0
+    for step, (layer, plate) in enumerate(zip(layers.values, plates.values), start=-reach):
+        if layer is None or plate is None:
+            continue
+        rows, columns = region.occupied(layer.matte, margin=2)
+        if rows.start == rows.stop:
+            continue
+        part = cut(layer, rows, columns)
+        over = around(part, SEAM)
+        sums = light.measure(part.image, under(part, plate), part.matte, white, over)
+        field = seam.gradient(sums, white) if bands is None else seam.multiband(sums, white, bands)
+        share = 1 - abs(step) / (reach + 1)
+        total, weight = total.to(field) + share * lattices.moved(field, over, here), weight + share
+    return total / weight, here
 
 
 def cut(layer: Layer, rows: slice, columns: slice) -> Layer:
@@ -148,12 +181,14 @@ def under(layer: Layer, plate: Plate) -> Image:
     return back
 
 
-def around(layer: Layer, face: Face, step: float) -> Lattice:
-    """A lattice over a layer that holds on to the face, its knots ``step`` face widths apart."""
-    anchor = face.points[1 if face.scheme == "mesh" else 30, :2].tolist()
-    through = (anchor[0] - layer.corner[0], anchor[1] - layer.corner[1])
+def around(layer: Layer, step: float) -> Lattice:
+    """A lattice over a layer that holds on to the middle of its matte, its knots ``step`` face widths apart."""
+    matte = layer.matte.nan_to_num(0.0)
+    down, across = (matte.sum((-3, axis)) for axis in (-1, -2))
+    middle = [(line * (torch.arange(len(line)).to(line) + 0.5)).sum() / line.sum() for line in (across, down)]
+    x, y = torch.stack(middle).tolist()
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
-    return lattice(size, step * layer.face_width, layer.image, through)
+    return lattice(size, step * layer.face_width, layer.image, (x, y))
 
 
 def eyes_and_mouth(layer: Layer, face: Face) -> Matte:

@@ -18,10 +18,12 @@ class Lattice:
 
     Attributes:
         rows, columns: (n, H) and (m, W) weights of each pixel's row and column for each knot's.
+        anchor: Row and column of the knot that the lattice holds on to; it may lie outside.
     """
 
     rows: Tensor
     columns: Tensor
+    anchor: tuple[int, int]
 
 
 def lattice(size: tuple[int, int], step: float, like: Tensor, through: tuple[float, float] = (0.0, 0.0)) -> Lattice:
@@ -30,7 +32,9 @@ def lattice(size: tuple[int, int], step: float, like: Tensor, through: tuple[flo
     One of them lies on the position ``through`` (x, y), or would: knots that hold on to a face move with it.
     """
     step = max(step, 1.0)
-    return Lattice(_weights(size[0], step, through[1], like), _weights(size[1], step, through[0], like))
+    rows, row = _weights(size[0], step, through[1], like)
+    columns, column = _weights(size[1], step, through[0], like)
+    return Lattice(rows, columns, (row, column))
 
 
 def gather(values: Tensor, over: Lattice) -> Tensor:
@@ -43,6 +47,18 @@ def spread(field: Tensor, over: Lattice) -> Tensor:
     return (over.rows.mT @ field) @ over.columns
 
 
+def moved(field: Tensor, there: Lattice, here: Lattice) -> Tensor:
+    """A field over one lattice, over another of the same step: knot for knot from those that they hold on to.
+
+    Beyond the field's edge it goes on as it ends there.
+    """
+    for axis, row in ((-2, 0), (-1, 1)):
+        count = (here.rows, here.columns)[row].shape[0]
+        knots = torch.arange(count, device=field.device) + (there.anchor[row] - here.anchor[row])
+        field = field.index_select(axis, knots.clamp(0, field.shape[axis] - 1))
+    return field
+
+
 def blur(field: Tensor, radius: float) -> Tensor:
     """Sums of (..., n, m) knots weighted by a Gaussian of a radius in knots; divide by those of 1 for averages."""
     if radius <= 0:
@@ -50,14 +66,14 @@ def blur(field: Tensor, radius: float) -> Tensor:
     return _gaussian(field.shape[-2], radius, field) @ field @ _gaussian(field.shape[-1], radius, field)
 
 
-def _weights(length: int, step: float, through: float, like: Tensor) -> Tensor:
+def _weights(length: int, step: float, through: float, like: Tensor) -> tuple[Tensor, int]:
     first = 1 - math.floor((0.5 - through) / step)
     knots = first + math.floor((max(length, 1) - 0.5 - through) / step) + 3
     place = (torch.arange(length, device=like.device, dtype=torch.float32) + (0.5 - through)) / step + first
     away = (place - torch.arange(knots, device=like.device, dtype=torch.float32)[:, None]).abs()
     near = 2 / 3 - away.square() * (1 - away / 2)
     far = (2 - away).clamp(min=0) ** 3 / 6
-    return torch.where(away < 1, near, far)
+    return torch.where(away < 1, near, far), first
 
 
 def _gaussian(length: int, radius: float, like: Tensor) -> Tensor:
