@@ -164,3 +164,17 @@ def test_windows_and_files_are_checked(tmp_path: Path) -> None:
     held = next(step for step in recipes.located(steps, tmp_path) if step.name == "hold_out")
     assert held.settings["file"] == str(tmp_path / "roto/hand.####.exr")
     assert recipes.located(recipe.steps, tmp_path) == recipe.steps
+
+
+def test_neighbors_are_seen_at_the_scale_of_a_proxy(tmp_path: Path) -> None:
+    """Large faces are measured small: what they see around them must be small too."""
+    made = make_shot(tmp_path, 3, write=("layer",))
+    made.with_settings(steady_matte={"radius": 1}, refine_matte={"amount": 1.0})
+    job = with_neighbors(open_job(recipes.read(made.recipe), "cpu"), plate_at)
+    job = replace(job, chain=chains.solve(job.chain, job.recipe.step("smooth_track")))
+    whole = job.chain.neighbors.value(job.chain, FIRST + 1, "steady_matte")
+    small = replace(job.chain, scale=0.5)
+    half = job.chain.neighbors.value(small, FIRST + 1, "steady_matte")
+    assert half.face_width == pytest.approx(whole.face_width / 2)
+    assert float(half.matte.sum()) * 4 == pytest.approx(float(whole.matte.sum()), rel=0.06)
+    assert job.chain.neighbors.value(small, FIRST, "refine_matte").matte.shape != whole.matte.shape
