@@ -7,8 +7,10 @@ import pytest
 import torch
 from made_pictures import FULL, moments, picture
 from scipy import linalg
+from skimage.exposure import match_histograms
 
-from mien.ops import grade, match, measure
+from mien.ops import grade, match, measure, spaces
+from mien.types import SPACES, ColorSample
 
 SOLVERS = match.SOLVERS
 
@@ -107,3 +109,114 @@ def test_tone_lifts_black_toward_the_plates_own_color() -> None:
     lift, mean = torch.tensor(move.offset), plate.mean((1, 2))
     assert (lift > 0).all()
     assert torch.allclose(lift / lift.sum(), mean / mean.sum(), atol=1e-3)
+
+
+def measured(face: torch.Tensor, plate: torch.Tensor, space: str = "linear", steps: int = 33) -> ColorSample:
+    colors = measure.flat(face, plate, torch.ones_like(face[:1]))
+    return measure.with_palettes(measure.ranked(measure.moments(*colors, space), *colors, steps), *colors)
+
+
+def smooth_picture(seed: int, size: int = 256) -> torch.Tensor:
+    """Colors of thin tails, as many ranks as pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.2 + 0.5 * torch.rand(3, size, size, generator=generator).pow(1 + 0.2 * seed)
+
+
+def test_histogram_is_skimage_s() -> None:
+    face, plate = smooth_picture(1), smooth_picture(3)
+    found = grade.apply(face, match.histogram(measured(face, plate, steps=1025))).movedim(0, -1).numpy()
+    here, there = (one.movedim(0, -1).double().numpy() for one in (face, plate))
+    expected = match_histograms(here, there, channel_axis=2)
+    assert numpy.sqrt(numpy.square(found - expected).mean()) < 1e-4
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_reinhard_is_the_published_formula(space: str) -> None:
+    face, plate = picture(1), picture(2, 0.8)
+    colors, there = (spaces.encode(one.flatten(1).double(), space).numpy() for one in (face, plate))
+    moved = (colors - colors.mean(1, keepdims=True)) * (there.std(1) / colors.std(1))[:, None]
+    expected = spaces.decode(torch.from_numpy(moved + there.mean(1, keepdims=True)), space)
+    found = grade.apply(face, match.reinhard(measure.measure(face, plate, FULL, space=space))).flatten(1)
+    assert torch.allclose(found.double(), expected, atol=1e-4)
+
+
+def test_lct_is_cholesky_s_and_matches_mean_and_covariance() -> None:
+    face, plate = picture(1), picture(2, 0.8)
+    sample = measure.measure(face, plate, FULL, space="log")
+    turn = numpy.array(spaces.OPPONENT)
+    a, b = (turn @ numpy.array(rows) @ turn.T for rows in (sample.face_covariance, sample.plate_covariance))
+    expected = turn.T @ numpy.linalg.cholesky(b) @ numpy.linalg.inv(numpy.linalg.cholesky(a)) @ turn
+    assert numpy.allclose(match.lct(sample).matrix, expected, atol=1e-9)
+    moved = grade.apply(face, match.lct(measure.measure(face, plate, FULL)))
+    assert torch.allclose(moments(moved)[0], moments(plate)[0], rtol=1e-5)
+    assert torch.allclose(moments(moved)[1], moments(plate)[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["lct", "mkl"])
+def test_a_colored_light_is_gains_and_nothing_else(method: str) -> None:
+    # Where skin hardly differs in hue, what is no more than grain must not turn it.
+    face = picture(1).mean(0, keepdim=True) * torch.tensor([1.2, 0.9, 0.6])[:, None, None]
+    light = torch.tensor([1.5, 0.8, 0.4])
+    found = SOLVERS[method](measure.measure(face, face * light[:, None, None], FULL))
+    assert numpy.allclose(found.matrix, numpy.diag(light), atol=1e-4)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", ["histogram", "transport"])
+def test_what_is_no_bell_is_brought_together_all_the_same(method: str, space: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    face = 0.2 + 0.3 * torch.rand(3, 96, 96, generator=generator)
+    two = torch.rand(1, 96, 96, generator=generator) < 0.4
+    plate = torch.where(two, 0.25 * picture(4, 1.0, 96), 0.7 * picture(5, 1.0, 96))
+    moved = grade.apply(face, SOLVERS[method](measured(face, plate, space)))
+    ranks = numpy.linspace(0.05, 0.95, 19)
+    wanted, found, before = (numpy.quantile(one.flatten(1).numpy(), ranks, axis=1) for one in (plate, moved, face))
+    better = numpy.abs(found - wanted).mean() / numpy.abs(before - wanted).mean()
+    affine = grade.apply(face, match.mkl(measured(face, plate, space))).flatten(1).numpy()
+    assert better < (0.25 if method == "transport" else 0.5)
+    assert numpy.abs(found - wanted).mean() < 0.7 * numpy.abs(numpy.quantile(affine, ranks, axis=1) - wanted).mean()
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+@pytest.mark.parametrize("space", SPACES)
+def test_highlights_and_negatives_survive(method: str, space: str) -> None:
+    face, plate = picture(1), picture(2, 0.6)
+    move = SOLVERS[method](measured(face, plate, space))
+    image = face.clone()
+    image[:, 0, 0], image[:, 0, 1] = 16.0, -0.05
+    moved = grade.apply(image, move)
+    assert float(moved[:, 0, 0].min()) > 8.0 and torch.isfinite(moved).all()
+    brighter = image.clone()
+    brighter[:, 0, 0] = 32.0
+    assert (grade.apply(brighter, move)[:, 0, 0] > moved[:, 0, 0]).all()
+
+
+@pytest.mark.parametrize("method", SOLVERS)
+def test_two_runs_are_one(method: str) -> None:
+    face, plate = picture(1), picture(2, 0.6)
+    assert SOLVERS[method](measured(face, plate)) == SOLVERS[method](measured(face.clone(), plate.clone()))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", SOLVERS)
+def test_the_same_picture_stays_in_every_space(method: str, space: str) -> None:
+    face = picture(1)
+    moved = grade.apply(face, SOLVERS[method](measured(face, face, space)))
+    assert torch.allclose(moved, face, atol=2e-5)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", SOLVERS)
+def test_flat_and_black_do_no_harm_in_any_space(method: str, space: str) -> None:
+    flat, black = torch.full((3, 64, 64), 0.4), torch.zeros(3, 64, 64)
+    some = picture(2)
+    for face, plate in ((flat, some), (some, flat), (black, some), (some, black), (black, black)):
+        assert torch.isfinite(grade.apply(face, SOLVERS[method](measured(face, plate, space)))).all()
+    assert SOLVERS[method](measure.measure(flat, flat, FULL * 0, space=space)) == grade.IDENTITY
+
+
+def test_histogram_does_not_make_bands_of_grain() -> None:
+    # A face that hardly varies onto a plate that does: no step of the picture may become a cliff.
+    face = 0.4 + 0.002 * torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    moved = grade.apply(face, match.histogram(measured(face, picture(2, 0.6))))
+    assert float(moved.std()) < match.STEEPEST * 1.1 * float(face.std()) + 0.01

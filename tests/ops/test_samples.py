@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy
+import pytest
 from made_pictures import FULL, picture
 
 from mien.ops import measure
@@ -67,3 +68,27 @@ def test_empty_measurements_are_gaps() -> None:
     values = (with_nothing.values[0], measure.NOTHING, with_nothing.values[2])
     assert numpy.allclose(levels(smooth(Series(10, values), 4.0)), 1.0)
     assert smooth(Series(1, (None, None)), 4.0).values == (None, None)
+
+
+@pytest.mark.parametrize("space", ["linear", "log", "perceptual"])
+def test_tables_are_smoothed_with_the_rest(space: str) -> None:
+    colors = measure.flat(picture(1), picture(2), FULL)
+    one = measure.with_palettes(measure.ranked(measure.moments(*colors, space), *colors), *colors)
+    values = tuple(
+        None if frame == 7 else replace(
+            one, plate_palette=tuple(tuple(v + 0.01 * (-1) ** frame for v in row) for row in one.plate_palette)
+        )
+        for frame in range(24)
+    )
+    steady = smooth(Series(1, values), 6.0)
+    assert all(value is not None and value.space == space for value in steady.values)
+    first = numpy.array([value.plate_palette[0][0] for value in steady.values if value is not None])
+    assert numpy.abs(numpy.diff(first)).max() < 0.004
+    exact = numpy.array([value.face_quantiles for value in steady.values if value is not None])
+    assert numpy.allclose(exact, one.face_quantiles, atol=1e-9)
+
+
+def test_measurements_of_two_kinds_are_refused() -> None:
+    one = measure.measure(picture(1), picture(2), FULL)
+    with pytest.raises(ValueError, match="one space"):
+        smooth(Series(1, (one, replace(one, space="log"))), 4.0)

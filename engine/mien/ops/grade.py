@@ -3,6 +3,7 @@
 Nothing is clipped: outside of any table a move goes on as its matrix and offset say.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -123,16 +124,18 @@ def as_lattice(grade: Grade) -> Grade:
 
 
 def brightness(space: str) -> Tensor:
-    """(3,) weights of the channels in what is bright; they sum to 1 on gray."""
-    if space == "perceptual":
-        return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    return torch.tensor(spaces.LUMINANCE, dtype=torch.float64)
+    """(3,) weights of the channels in what is bright; a step of ``gray`` gives 1."""
+    weights = torch.tensor(spaces.LUMINANCE, dtype=torch.float64)
+    if space != "perceptual":
+        return weights
+    cones, axes = (torch.tensor(rows, dtype=torch.float64) for rows in (spaces.CONES, spaces.OPPONENT))
+    return axes @ torch.linalg.solve(cones.T, weights)
 
 
 def gray(space: str) -> Tensor:
     """(3,) step that brightens gray by 1."""
     if space == "perceptual":
-        return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+        return torch.tensor([math.sqrt(3), 0.0, 0.0], dtype=torch.float64)
     return torch.ones(3, dtype=torch.float64)
 
 
