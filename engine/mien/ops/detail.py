@@ -23,7 +23,7 @@ LARGEST = 448
 EDGES = 0.9
 """Share of the pixels with less of an edge than those that tell most."""
 PAST = 1.35
-"""How many times larger a blur seems at edges than it is: it carries some of their light past where they are weighed."""
+"""How many times larger a blur seems at edges than it is: it carries their light past where they are weighed."""
 GLINT = 3.0
 """Level, in units of the mean, at which pictures are held while they are measured: glints do not decide."""
 EVERY = torch.tensor([0.5, 0.0, 0.5], dtype=torch.float64)
