@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,6 +28,7 @@ from mien.train import losses
 from mien.train.augment import Augment, moved, plain_cut, random_of, recolored, toned
 from mien.train.budget import swap_bytes
 from mien.train.control import Control
+from mien.train.events import checksum
 from mien.train.loop import Pace
 from mien.train.record import Record, improving, page
 from mien.train.state import read_state, states
@@ -341,6 +344,24 @@ def test_the_page_of_curves_needs_nothing_else():
     text = page(record, "<who>", {"steps": "50"})
     assert "&lt;who&gt;" in text and "http" not in text and text.count("<polyline") == 2
     assert Record.of(json.loads(json.dumps(record.plain))) == record
+
+
+def test_previews_become_a_movie_and_losses_events(sets, tmp_path):
+    output = tmp_path / "m.safetensors"
+    outcome = train_swap(arguments(sets, output, 26), silent)
+    folder = tmp_path / "m.training"
+    assert str(folder / "previews.mp4") in outcome.written
+    with av.open(str(folder / "previews.mp4")) as movie:
+        assert sum(1 for _ in movie.decode(video=0)) == 7
+    content = (folder / "events.out.tfevents.mien").read_bytes()
+    lengths, place = [], 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        assert struct.unpack_from("<I", content, place + 8)[0] == checksum(content[place : place + 8])
+        lengths.append(length)
+        place += 16 + length
+    assert len(lengths) == 1 + 4 + 7 and b"loss/color" in content
+    assert checksum(b"123456789") == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def test_a_swap_identity_draws_a_layer(sets, tmp_path):

@@ -33,6 +33,7 @@ from mien.train.control import Control
 from mien.train.loop import Pace, train
 from mien.train.paired import PairedSetting, PairedTask
 from mien.train.pairs import Pair, keep_pairs, kept_pairs
+from mien.train.timelapse import write_timelapse
 from mien.types import FaceTrack, MienError
 
 ROOM = 1.25
@@ -122,7 +123,9 @@ def _train_paired(
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
     with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)
-    return Outcome((str(arguments.output), str(curves)), done=step)
+    with in_turn():
+        movie = write_timelapse(folder / "previews", folder / "previews.mp4")
+    return Outcome((str(arguments.output), str(curves), *([] if movie is None else [str(movie)])), done=step)
 
 
 def _checked(arguments: PairedArguments) -> PairedSetting:

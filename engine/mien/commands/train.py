@@ -29,6 +29,7 @@ from mien.train.control import Control
 from mien.train.loop import Pace, train
 from mien.train.stock import stock
 from mien.train.swap import SwapSetting, SwapTask, SwapWeights
+from mien.train.timelapse import write_timelapse
 from mien.types import MienError
 
 
@@ -147,7 +148,9 @@ def _train_swap(
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
     with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)
-    return Outcome((str(arguments.output), str(curves)), done=step)
+    with in_turn():
+        movie = write_timelapse(folder / "previews", folder / "previews.mp4")
+    return Outcome((str(arguments.output), str(curves), *([] if movie is None else [str(movie)])), done=step)
 
 
 def swap_shape(preset: str, widths: Mapping[str, int]) -> SwapShape:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mien.files.identities import IdentityFile, Likeness, write_identity
 from mien.files.whole import write_whole
@@ -15,6 +16,7 @@ from mien.models.unet import PairedNetwork, PairedShape
 from mien.ops.tiles import tiled
 from mien.train import losses as measure
 from mien.train.augment import random_of
+from mien.train.events import events
 from mien.train.pairs import Pair, Views, patch
 from mien.train.record import Record, page
 from mien.train.sheets import display, write_grid
@@ -22,6 +24,9 @@ from mien.train.sheets import display, write_grid
 SHOWN = 4
 LARGEST = 512
 """Side, in pixels, of what is shown and measured of a held-out pair."""
+
+MOST = 20.0
+"""Times the mean difference beyond which a place counts for no more."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class PairedTask:
         """Color, structure, and what the critic says."""
         weights = self._setting.weights
         everywhere = torch.ones_like(made.after[:, :1])
-        terms = {"color": weights.color * (made.drawn - made.after).abs().mean()}
+        terms = {"color": weights.color * measure.weighted_l1(made.drawn, made.after, where_it_matters(made))}
         if weights.structure > 0:
             terms["structure"] = weights.structure * measure.dissimilarity(made.drawn, made.after, everywhere)
         if self.critic is not None:
@@ -166,6 +171,7 @@ class PairedTask:
         write_identity(self._identity, IdentityFile("paired", self._likeness, facts, tensors))
         told = {"steps": str(step), "pairs": str(len(self._learned)), "network": str(setting.shape)}
         write_whole(self._curves, page(record, self._identity.name, told).encode())
+        write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
 
     def _drawn(self, network: nn.Module, pair: Pair) -> tuple[Tensor, Tensor, Tensor]:
         """Before, result and after of the middle of a pair."""
@@ -178,6 +184,15 @@ class PairedTask:
         step = setting.shape.step
         drawn = tiled(lambda tile: network(tile).float(), before, max(LARGEST, step), 0, step)
         return before, drawn, after
+
+
+def where_it_matters(made: Made) -> Tensor:
+    """(B, 1, H, W) more where before and after differ: a mark that was painted out is a hundredth of the picture."""
+    if made.before.shape[1] != 3 or made.after.shape[1] < 3:
+        return torch.ones_like(made.after[:, :1])
+    apart = (made.before - made.after[:, :3]).abs().mean(1, keepdim=True)
+    apart = functional.avg_pool2d(apart, 5, 1, 2)
+    return 0.5 + 0.5 * (apart / (apart.mean((1, 2, 3), keepdim=True) + 1e-3)).clamp(max=MOST)
 
 
 def _alike(columns: list[list[Any]]) -> list[list[Any]]:

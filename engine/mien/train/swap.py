@@ -15,6 +15,7 @@ from mien.models.critic import PatchCritic, fooled, told_apart
 from mien.models.swap import Drawn, SwapNetwork, SwapShape
 from mien.train import losses as measure
 from mien.train.augment import Augment, choose, moved, plain_cut, random_of, recolored, toned
+from mien.train.events import events
 from mien.train.record import Record, page
 from mien.train.sheets import display, write_grid
 from mien.train.stock import Ahead, Stock
@@ -206,6 +207,7 @@ class SwapTask:
         write_identity(self._identity, IdentityFile("swap", self._likeness, facts, tensors))
         told = {"steps": str(step), "network": f"{self._setting.shape}"}
         write_whole(self._curves, page(record, self._identity.name, told).encode())
+        write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
 
     def _rows(self, step: int) -> list[Tensor]:
         random = random_of(self._seed, step)
