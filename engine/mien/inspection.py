@@ -13,6 +13,7 @@ from rich.table import Table
 from mien import recipe as recipes
 from mien.declare import Node, Param, nearest, shipped, to_json
 from mien.files.curves import read_curves
+from mien.files.faceset import INDEX, is_faceset, read_faceset
 from mien.files.identities import read_identity
 from mien.files.layers import read_provenance
 from mien.files.shot import MOVIES, STILLS, open_shot, read_header
@@ -50,13 +51,15 @@ def inspect_file(path: Path, *, as_json: bool) -> None:
 def _facts(path: Path) -> Facts:
     if not path.exists():
         raise MienError(f"There is no {path}. Check the path.")
+    if is_faceset(path) or path.name == INDEX:
+        return _faceset(path)
     if path.suffix.lower() in STILLS | MOVIES:
         return _picture(path)
     if path.suffix == ".safetensors":
         return _identity(path)
     if path.suffix == ".json":
         return _document(path)
-    raise MienError(f"{path} is no track, identity, recipe, curves, frame or movie. Check its ending.")
+    raise MienError(f"{path} is no track, identity, face set, recipe, curves, frame or movie. Check its ending.")
 
 
 def _picture(path: Path) -> Facts:
@@ -92,6 +95,20 @@ def _identity(path: Path) -> Facts:
         "hash": identity.digest,
         **dict(identity.facts),
         "tensors": {name: list(tensor.shape) for name, tensor in identity.tensors.items()},
+    }
+
+
+def _faceset(path: Path) -> Facts:
+    found = read_faceset(path)
+    yaws = sorted(face.yaw for face in found.faces) or [0.0]
+    return {
+        "is": "a face set",
+        "faces": len(found.faces),
+        "crops": f"{found.size} pixels, {found.coverage:g} heights of the face",
+        "color_space": found.space,
+        "yaw": f"{yaws[0]:.0f} to {yaws[-1]:.0f} degrees",
+        "sources": list(found.sources),
+        "hash": found.digest,
     }
 
 
