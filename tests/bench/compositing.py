@@ -126,6 +126,16 @@ def comp(made: Scene, **settings: Any) -> torch.Tensor:
     return over(done.image, made.plate.image, done.matte)
 
 
+def seam_step(picture: torch.Tensor, back: torch.Tensor, inside: torch.Tensor) -> float:
+    """How far light just inside the rim is from the plate's, as a logarithm, averaged along some of it."""
+    core = 1 - torch.nn.functional.max_pool2d(1 - inside, 7, 1, 3)
+    rim = inside - core
+    size = 33
+    sums = [torch.nn.functional.avg_pool2d(p * rim, size, size) for p in (picture, back)]
+    known = torch.nn.functional.avg_pool2d(rim, size, size)[0] > 0.02
+    return float((sums[0] / sums[1]).log()[:, known].square().mean().sqrt())
+
+
 def bench_clone() -> None:
     made = scene(torch.device("cpu"), 0.0)
     front, back = made.layer.image, made.plate.image * grain(50, torch.device("cpu"))
@@ -147,6 +157,14 @@ def bench_clone() -> None:
     errors = [(picture - back)[:, ring].abs().mean() for picture in (result, cloned)]
     outside = inside[0] == 0
     say("error on the boundary: mien, seamlessClone", f"{errors[0]:.1e}, {errors[1]:.1e}", "no worse")
+    node_picture = comp(made, method="gradient", highlights=0)
+    steps = [seam_step(picture, back, inside) for picture in (node_picture, result, cloned, comp(made, highlights=0))]
+    figure = ", ".join(f"{step:.1e}" for step in steps)
+    say(
+        "step of light at the rim: composite, clone, seamlessClone, over",
+        figure,
+        "composite no worse than seamlessClone",
+    )
     moved = [(picture - back)[:, outside].abs().max() for picture in (result, cloned)]
     say("largest change outside the mask: mien, seamlessClone", f"{moved[0]:.1e}, {moved[1]:.1e}", "0")
     left = residual(result - front, inside).abs().max()
