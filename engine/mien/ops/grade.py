@@ -129,7 +129,7 @@ def brightness(space: str) -> Tensor:
     if space != "perceptual":
         return weights
     cones, axes = (torch.tensor(rows, dtype=torch.float64) for rows in (spaces.CONES, spaces.OPPONENT))
-    return axes @ torch.linalg.solve(cones.T, weights)
+    return torch.mv(axes, torch.linalg.solve(cones.T, weights))
 
 
 def gray(space: str) -> Tensor:
