@@ -118,3 +118,16 @@ def test_pixels_that_are_no_numbers_do_not_count() -> None:
     clean = torch.tensor(solved(skin_tone(), plate, head()).light)
     plate[:, 100:102, 80:82], plate[1, 90, 90] = math.nan, math.inf
     assert torch.allclose(torch.tensor(solved(skin_tone(), plate, head()).light), clean, atol=0.01)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.6, -1.2])
+def test_the_grid_turns_with_the_head(roll: float) -> None:
+    face = head(roll)
+    middle = face.points[:, :2].mean(0)
+    where = regions.places(face, (0, 0), SIZE)
+    for across, down in ((0.0, 0.4), (0.3, 0.0), (-0.2, -0.3)):
+        turn = torch.tensor([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
+        x, y = (middle + turn @ torch.tensor([across, down]) * WIDTH).tolist()
+        found = where[int(y), int(x)]
+        assert abs(float(found[0]) * regions.HALF[1] - across) < 0.02
+        assert abs(float(found[1]) * regions.HALF[0] - down) < 0.02
