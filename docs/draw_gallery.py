@@ -66,10 +66,22 @@ PLATES: dict[str, tuple[tuple[float, float, float], ...]] = {
 
 
 EDGE = (0.55, 0.5, 1.15, 1.1)
+WIDE = {"face_matte.forehead": 1.2, "matte_edge.grow": 0.03}
+"""A matte that reaches into the hair."""
+REFINED = {"refine_matte.amount": 1.0}
+SOFT = {"matte_edge.soften": 0.2}
 SWEEPS: tuple[Sweep, ...] = (
     Sweep("face_matte.forehead", (0.0, 0.4, 0.8, 1.2), "How far up the outline reaches.", "matte"),
+    Sweep("face_matte.brow", (0.0, 0.5, 1.0), "Brows left out, or in.", "matte", others={"face_matte.forehead": 0.0}),
     Sweep("matte_edge.grow", (-0.08, -0.025, 0.0, 0.04), "The edge moves by signed distance.", "matte"),
     Sweep("matte_edge.soften", (0.0, 0.03, 0.06, 0.15), "The width of the edge.", "comp", window=EDGE),
+    Sweep("matte_edge.outside", (0.0, 0.05, 0.15), "Soft outward alone.", "matte"),
+    Sweep("matte_edge.inside", (0.0, 0.05, 0.15), "Soft inward alone.", "matte"),
+    Sweep("matte_edge.falloff", (-0.8, 0.0, 0.8), "Letting go early or late.", "matte", others=SOFT),
+    Sweep("matte_edge.chin", (-0.1, 0.0, 0.1), "One side of the face, however the head leans.", "matte"),
+    Sweep("matte_edge.left", (-0.1, 0.0, 0.1), "The left of the picture of an upright face.", "matte"),
+    Sweep("refine_matte.amount", (0.0, 0.5, 1.0), "Hair over the forehead stays the plate's.", "matte", others=WIDE),
+    Sweep("refine_matte.method", ("guided", "hair"), "Quick, or strand by strand.", "matte", others=WIDE | REFINED),
     Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "The move from face to plate, by daylight."),
     Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "In warm light.", plate="warm"),
     Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "In the dark.", plate="dark"),
