@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from mien.chain import FUNCTIONS, declaration, evaluate
 from mien.color import load
 from mien.files.shot import read_region
 from mien.job import Job, open_job
-from mien.models.crop_identity import CropIdentity
+from mien.models.aligned import aligned_matrix
+from mien.models.crop_identity import laid_back
 from mien.run import plate_of, read_source, solved
-from mien.types import Layer
+from mien.types import Face, Layer, Plate
 from shots import FIRST, Made, points_at, texture
 
 FACE = 1000
@@ -76,18 +77,22 @@ def job_of(made: Made, settings: dict[str, dict[str, object]]) -> Job:
     job = open_job(recipes.check(replace(recipe, steps=steps)), "cpu")
     picture = torch.from_numpy(network_picture()).movedim(-1, 0)[None]
     matte = torch.from_numpy(network_matte())[None, None]
-    identity = CropIdentity(lambda crop: (picture, matte), CROP, 1.6, Plain(), "bench")
+    identity = Drawn(picture[0], matte[0])
     return solved(replace(job, chain=replace(job.chain, identity_at=lambda frame: identity)), shot.quiet)
 
 
-class Plain:
-    """Light as it is."""
+@dataclass(frozen=True)
+class Drawn:
+    """An identity whose network is done: its crop only has to be laid back."""
 
-    def encode(self, image: torch.Tensor, white: float = 1.0) -> torch.Tensor:
-        return image
+    picture: torch.Tensor
+    matte: torch.Tensor
+    digest: str = "bench"
 
-    def decode(self, encoded: torch.Tensor, white: float = 1.0) -> torch.Tensor:
-        return encoded
+    def __call__(self, plate: Plate, face: Face) -> Layer:
+        corner = torch.tensor([*plate.corner, 0.0])
+        matrix = aligned_matrix(face.points - corner, CROP, 1.3, face.aspect)
+        return laid_back(self.picture, self.matte, matrix.double(), plate, face.width)
 
 
 def least(work: Callable[[], object], rounds: int = ROUNDS) -> float:

@@ -13,9 +13,9 @@ from mien.ops.region import occupied
 from mien.ops.shaper import from_log, to_log
 from mien.ops.tiles import tiled
 from mien.ops.warp import footprint, warp
-from mien.types import Face, Image, Layer, Plate
+from mien.types import Face, Image, Layer, Matrix, Matte, Plate
 
-RIM = (2, 2, 2, 2)
+RIM = 2
 LEAST = 1 / 512
 """Matte below which nothing is drawn: networks never quite say none."""
 BRIGHTEST = 65504.0
@@ -69,18 +69,26 @@ class CropIdentity:
         picture, shown = self.draw(self.encoding.encode(crop)[None])
         drawn, matte = self.encoding.decode(picture[0].float()), shown[0].float()
 
-        result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
-        height, width = image.shape[-2:]
-        shown = torch.where(matte > LEAST, matte, 0.0)
-        held = occupied(shown, 2)
-        if held[0].start == held[0].stop:
-            return Layer(result, mask, plate.corner, face.width, {"identity": mask})
-        # A rim of nothing: the edge of the square is as soft as one of its pixels.
-        part = torch.cat([pad(drawn, RIM, mode="replicate"), pad(shown, RIM)])[:, held[0].start :, held[1].start :]
-        part = part[:, : held[0].stop - held[0].start + 2 * RIM[0], : held[1].stop - held[1].start + 2 * RIM[0]]
         # What the network draws may be larger than what it looks at.
         enlarge = torch.diag(torch.tensor([drawn.shape[-1] / self.size, drawn.shape[-2] / self.size, 1.0]).double())
-        onto = _moved(RIM[0] - held[1].start, RIM[0] - held[0].start) @ enlarge @ matrix.double().cpu()
+        return laid_back(drawn, matte, enlarge @ matrix.double().cpu(), plate, face.width)
+
+
+def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_width: float) -> Layer:
+    """A layer with a (3, H, W) crop and its (1, H, W) matte where they belong; around them it shows the plate.
+
+    ``matrix`` (3, 3) carries positions in the plate's region to positions in the crop.
+    """
+    image = plate.image
+    result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
+    height, width = image.shape[-2:]
+    shown = torch.where(matte > LEAST, matte, 0.0)
+    rows, columns = occupied(shown, 2)
+    if rows.start < rows.stop:
+        # A rim of nothing: the edge of the square is as soft as one of its pixels.
+        part = torch.cat([pad(drawn, (RIM,) * 4, mode="replicate"), pad(shown, (RIM,) * 4)])
+        part = part[:, rows.start : rows.stop + 2 * RIM, columns.start : columns.stop + 2 * RIM]
+        onto = _moved(RIM - columns.start, RIM - rows.start) @ matrix
         (left, top), (high, wide) = footprint(onto, (part.shape[-2], part.shape[-1]))
         right, bottom = min(width, left + wide), min(height, top + high)
         left, top = max(0, left), max(0, top)
@@ -91,7 +99,7 @@ class CropIdentity:
             soft = torch.where(soft > LEAST, soft, 0.0)
             result[..., *here] = torch.where(soft > 0, laid[:3], image[..., *here])
             mask[..., *here] = soft
-        return Layer(result, mask, plate.corner, face.width, {"identity": mask})
+    return Layer(result, mask, plate.corner, face_width, {"identity": mask})
 
 
 def _moved(x: float, y: float) -> Tensor:
