@@ -158,7 +158,7 @@ def pairs_of(movie: Path, task: str, size: int, most: int) -> list[tuple[str, Te
             after = (0.6 * picture + 0.4 * blurred) ** np.array([1.3, 1.0, 0.8], np.float32)
         elif task == "clean-up":
             before = picture.copy()
-            center = np.argwhere(picture[..., 0] > picture[..., 2] + 0.12).mean(0)[::-1] + (-18, 22)
+            center = np.argwhere(picture[..., 0] > picture[..., 2] + 0.12).mean(0)[::-1] + np.array([-18, 22])
             for place in ((0, 0), (9, 5), (4, -11)):
                 x, y = (center + place).astype(int)
                 cv2.circle(before, (int(x), int(y)), 4, (0.35, 0.08, 0.1), -1, cv2.LINE_AA)
@@ -216,14 +216,14 @@ def ours(pairs: list[tuple[str, Tensor]], outputs: int, size: int, seconds: floa
         average = PairedTask(kept, kept[:1], setting, 0, CPU, folder / "x", Likeness(), folder / "y", "").network.eval()
         pace = Pace(precision=chosen_precision("auto", CPU))
         scaler = torch.amp.GradScaler("cpu", enabled=False)
-        painter = torch.optim.Adam(task.network.parameters(), 3e-4, betas=(0.5, 0.99), fused=True)
+        painter = torch.optim.Adam(task.network.parameters(), 8e-4, betas=(0.5, 0.99), fused=True)
         judge = None
         if task.critic is not None:
-            judge = torch.optim.Adam(task.critic.parameters(), 3e-4, betas=(0.5, 0.99), fused=True)
+            judge = torch.optim.Adam(task.critic.parameters(), 8e-4, betas=(0.5, 0.99), fused=True)
         begun, step = time.process_time(), 0
         while (spent := time.process_time() - begun) < seconds:
             # As the loop does over its steps: a short rise, and a fall over the last quarter.
-            rate = 3e-4 * min(1.0, (step + 1) / 50, max(0.1, 4 * (1 - spent / seconds)))
+            rate = 8e-4 * min(1.0, (step + 1) / 50, max(0.1, 4 * (1 - spent / seconds)))
             for optimizer in (painter, judge):
                 if optimizer is not None:
                     optimizer.param_groups[0]["lr"] = rate
@@ -237,9 +237,9 @@ def ours(pairs: list[tuple[str, Tensor]], outputs: int, size: int, seconds: floa
     return average, step
 
 
-def compare_pairs(movie: Path, size: int, seconds: float) -> None:
+def compare_pairs(movie: Path, tasks: list[str], size: int, seconds: float) -> None:
     print(f"{'task':12}{'untouched':>11}{'pix2pix':>16}{'mien':>16}   dB on held-out pairs (steps), {seconds:g} s each")
-    for task in ("look", "clean-up", "matte"):
+    for task in tasks:
         pairs = pairs_of(movie, task, size, 40)
         outputs = 1 if task == "matte" else 3
         held = [pair for row, (_, pair) in enumerate(pairs) if row % 4 == 3]
@@ -267,6 +267,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--tasks", default="look,clean-up,matte")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -278,4 +279,4 @@ if __name__ == "__main__":
     if wanted.what == "steps":
         compare_steps(*wanted.paths)
     else:
-        compare_pairs(wanted.paths[0], wanted.size, wanted.seconds)
+        compare_pairs(wanted.paths[0], wanted.tasks.split(","), wanted.size, wanted.seconds)

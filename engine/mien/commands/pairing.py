@@ -64,7 +64,7 @@ class PairedArguments:
     side_by_side: bool = False
     setting: PairedSetting = field(default_factory=PairedSetting)
     epochs: int | None = None
-    pace: Pace = field(default_factory=lambda: Pace(steps=20_000, rate=3e-4))
+    pace: Pace = field(default_factory=lambda: Pace(steps=20_000, rate=8e-4))
     colorspace: str | None = None
     ocio: str | None = None
     tracking: TrackArguments = field(default_factory=TrackArguments)

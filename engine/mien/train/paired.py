@@ -64,7 +64,7 @@ class PairedSetting:
     view: str = "frame"
     coverage: float = 1.3
     encoding: str = "display"
-    batch: int = 4
+    batch: int = 2
     views: Views = field(default_factory=Views)
     weights: PairedWeights = field(default_factory=PairedWeights)
 
