@@ -282,7 +282,7 @@ def test_any_damage_is_told_or_harmless(tmp_path, place, value):
 
 
 FRAMES = st.integers(-10_000, 10_000)
-GROWS = st.floats(-100, 100, allow_nan=False)
+GROWS = st.floats(-25, 25, allow_nan=False)
 KEYS = st.dictionaries(FRAMES, GROWS, min_size=1, max_size=6)
 
 
@@ -300,6 +300,13 @@ def test_keys_are_interpolated(keys, frame, random):
         assert value == keys[min(keys)]
     if frame >= max(keys):
         assert value == keys[max(keys)]
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 1e308, 26, [[1, 0.1], [2, 1e9]]])
+def test_no_value_asks_for_more_than_any_memory_holds(value):
+    """Where a node declares no limit, a hundred times the slider's travel is one."""
+    with pytest.raises(RecipeError, match="must lie between -25 and 25"):
+        check(keyed("grow", value))
 
 
 def test_halfway_is_the_mean():

@@ -400,8 +400,8 @@ def test_cancel_ends_long_work_and_leaves_nothing_half_written(engine, tmp_path)
         with pytest.raises(EngineError, match="cancelled"):
             waiting.wait(5)
     assert engine.call("status", PATIENCE)["open"] == []
-    assert not list(tmp_path.rglob("*.partial*"))
     assert engine.call("render", PATIENCE, recipe=str(long.recipe), frames=[1001, 1002])["failed"] == []
+    assert not list(tmp_path.rglob("*.partial*"))
 
 
 def test_faults_of_a_recipe_are_told_in_words(engine, made):

@@ -88,6 +88,15 @@ class Param:
             raise DeclarationError(f"{where} is {brief(value)}: a {self.kind} is written as text.")
         return value
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Values that may be typed: as declared, else far beyond the slider but not so far that no memory suffices."""
+        if self.slider is None:
+            return -FARTHEST, FARTHEST
+        reach = BEYOND * max(abs(self.slider.low), abs(self.slider.high))
+        low, high = self.slider.min, self.slider.max
+        return -reach if low is None else low, reach if high is None else high
+
     def _number(self, value: Any, where: str) -> float | int:
         try:
             number = float(value) if not isinstance(value, bool) else math.nan
@@ -96,8 +105,7 @@ class Param:
         if not math.isfinite(number) or (self.kind == "int" and number != round(number)):
             kind = "a whole number" if self.kind == "int" else "a number"
             raise DeclarationError(f"{where} is {brief(value)}: give {kind}.")
-        low = self.slider.min if self.slider and self.slider.min is not None else -math.inf
-        high = self.slider.max if self.slider and self.slider.max is not None else math.inf
+        low, high = self.limits
         if not low <= number <= high:
             raise DeclarationError(f"{where} is {brief(value)}: it must lie between {low:g} and {high:g}.")
         return int(number) if self.kind == "int" else number
@@ -130,6 +138,10 @@ class Node:
         raise DeclarationError(f"{self.id} has no setting {name!r}{nearest(name, [p.name for p in self.params])}")
 
 
+BEYOND = 100
+"""Slider travels that a typed value may lie away where no limit is declared."""
+FARTHEST = 1e8
+"""Largest number of a setting without a slider."""
 KINDS: Mapping[Any, str] = types.MappingProxyType(
     {float: "float", int: "int", bool: "bool", str: "text", Path: "file"}
 )

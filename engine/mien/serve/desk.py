@@ -20,7 +20,7 @@ from typing import Any
 from mien.serve.lines import Answers
 from mien.serve.requests import Id, Lane, RequestError, Show
 
-KNOCK = 0.08
+KNOCK = 0.04
 """Seconds after which cancelled work that did not look up is interrupted."""
 KNOCKING = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """The signal that says so."""
@@ -217,6 +217,8 @@ class Desk:
                 if interruptible:
                     self._exposed = None
         except Cancelled:
+            # Said before the stages of a pipeline are left, which finish the files that they are writing.
+            self.answer(ticket, "cancelled", {})
             return "cancelled", {}
         except Exception as error:  # noqa: BLE001  the boundary of the process: the asker hears of everything
             return "error", error
