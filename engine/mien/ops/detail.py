@@ -80,6 +80,10 @@ def measure(
     grain = _energies(noise, weight, alone=True)
     across, along = _directions(motion)
     blur, trust = _softer(here, there, grain, share, 0, across, face_width)
+    if blur > LEAST_BLUR:
+        # What is left after that blur corrects for what depends on the face.
+        left, _ = _softer(_energies(sharpness.blur(face, blur), weight), there, grain, 0.0, 0, across, face_width)
+        blur = max(0.0, blur + left)
     further, _ = _softer(here, there, grain, share, 0, along, face_width, LONGEST)
     color, color_trust = _softer(here, there, grain, share, 1, EVERY, face_width)
     streak = (12 * max(0.0, further - blur) / TOLD) ** 0.5 if speed > FAST else 0.0

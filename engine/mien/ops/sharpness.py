@@ -20,6 +20,8 @@ VARIANCES = (0.0, 0.5, 1.0, *(s * 4.0**octave for octave in range(OCTAVES) for s
 """Blurs under which gradients are measured, in square pixels; the last two of every octave, from 2 on."""
 PREPARED = 1.0
 """Variance, in pixels of the finer level, that is taken off before a picture is halved."""
+NEARBY = 1.0
+"""Variance in square pixels beyond which blurs tell less and less of a lens."""
 FINEST = 1.0 / 3.0
 """Variance that a central difference adds of itself."""
 FURTHEST = 0.06
@@ -216,12 +218,15 @@ def difference(
         return 0.0, 0.0
     doubt = [noise / signal for noise, signal in zip(noises, clear)]
     trust = 1 / (1 + (3 * doubt[0]) ** 2) / (1 + (3 * doubt[1]) ** 2)
+    # Coarse contrast is a matter of features and light, not of the lens.
+    sure = trust
+    trust = trust / (1 + place / NEARBY)
     logs = [signal.log() for signal in clear]
     steps = torch.linspace(0, 1, 121, dtype=torch.float64).square() * (most * face_width) ** 2
     softer = _misfits(place, logs[1], logs[0], trust, steps)
     sharper = _misfits(place, logs[0], logs[1], trust, steps[1:])
     shifts = torch.cat([steps, -steps[1:]])
-    return float(shifts[torch.cat([softer, sharper]).argmin()]), float(trust[:4].mean())
+    return float(shifts[torch.cat([softer, sharper]).argmin()]), float(sure[:4].mean())
 
 
 def _misfits(places: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shifts: Tensor) -> Tensor:
@@ -233,8 +238,8 @@ def _misfits(places: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shifts: 
     apart = goal - (line[left] + share * (line[right] - line[left]))
     total = trust.sum().clamp_min(1e-9)
     # The face already has the plate's contrast or nearly: a factor far from 1 costs.
-    factor = (apart @ trust) / (total + 0.5)
-    return (apart - factor[:, None]).abs() @ trust / total + 0.02 * factor.abs()
+    factor = (apart @ trust) / (total + 0.1)
+    return (apart - factor[:, None]).abs() @ trust / total + 0.005 * factor.abs()
 
 
 def under(matte: Matte, size: float) -> Matte:
