@@ -12,7 +12,7 @@ from mien import recipe as recipes
 from mien.chain import declaration, radius
 from mien.commands.convert import run_recipe
 from mien.job import frame_key, open_job
-from mien.neighbors import Nearby, looked_at, with_neighbors
+from mien.neighbors import Nearby, farthest, looked_at, with_neighbors
 from mien.progress import Outcome
 from mien.recipe import RecipeError, Step, check
 from mien.run import plate_at, render, solved
@@ -96,8 +96,11 @@ def test_a_chain_that_looks_nowhere_has_no_memory(steady: Made) -> None:
     job = open_job(check(replace(recipes.read(steady.recipe), steps=steps)), "cpu")
     assert with_neighbors(job, plate_at) is job
     assert radius(job.recipe.step("steady_matte"), FIRST) == 0
-    assert looked_at(job.chain) >= {"convert_face", "matte_edge", "refine_matte"}
-    assert "steady_matte" not in looked_at(job.chain)
+    assert looked_at(job.chain) == set()
+    around = looked_at(open_job(recipes.read(steady.recipe), "cpu").chain)
+    assert around >= {"convert_face", "matte_edge", "refine_matte"} and "steady_matte" not in around
+    keyed = Step("calm", "steady_matte", {}, {"radius": [[FIRST, 0], [FIRST + 9, 3]], "amount": 1.0})
+    assert farthest(keyed) == 3
 
 
 def test_a_new_neighbor_renders_its_neighbors_anew(tmp_path: Path) -> None:

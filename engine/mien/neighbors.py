@@ -7,6 +7,7 @@ from typing import Any
 
 from mien.chain import Alone, Chain, declaration, evaluate, radius
 from mien.job import Job, step_keys
+from mien.recipe import Step
 from mien.types import Plate
 
 Record = dict[str, tuple[str, Any]]
@@ -80,19 +81,26 @@ class Nearby:
 def looked_at(chain: Chain) -> set[str]:
     """Steps whose values are asked for in other frames, and those they are made from, but for shot-wide ones."""
     found: set[str] = set()
+    names = {step.name for step in chain.recipe.steps}
     for step in chain.recipe.steps:
-        for port in declaration(step.node).inputs:
-            if port.type.startswith("Window[") and step.inputs[port.name] in {s.name for s in chain.recipe.steps}:
+        for port in declaration(step.node).inputs if farthest(step) else ():
+            if port.type.startswith("Window[") and step.inputs[port.name] in names:
                 found.update(s.name for s in chain.recipe.upstream(step.inputs[port.name]))
     return found - set(chain.solved)
 
 
 def with_neighbors(job: Job, plate_at: Callable[[Job, int], Plate | None]) -> Job:
     """The job, able to look at neighboring frames where any of its steps wants to."""
-    farthest = max((radius(step, frame) for step in job.recipe.steps for frame in job.shot.frames), default=0)
-    if not farthest or not isinstance(job.chain.neighbors, Alone):
+    reach = max(map(farthest, job.recipe.steps))
+    if not reach or not isinstance(job.chain.neighbors, Alone):
         return job
-    return replace(job, chain=replace(job.chain, neighbors=Nearby(job, plate_at, 2 * farthest + 2)))
+    return replace(job, chain=replace(job.chain, neighbors=Nearby(job, plate_at, 2 * reach + 2)))
+
+
+def farthest(step: Step) -> int:
+    """How many frames around its own a step looks at in any frame."""
+    keys = [key[0] for value in step.settings.values() if isinstance(value, list) for key in value]
+    return max(radius(step, frame) for frame in (*keys, 0))
 
 
 def _remember(memory: OrderedDict[Any, Any], place: tuple[int, float], value: Any, most: int) -> None:
