@@ -169,7 +169,8 @@ def grade_regions(
     if amount == 0:
         return layer
     size = (layer.image.shape[-2], layer.image.shape[-1])
-    return replace(layer, image=slow.apply(layer.image, regions, slow.places(face, layer.corner, size), amount))
+    where = slow.places(replace(face, points=face.points.to(layer.image)), layer.corner, size)
+    return replace(layer, image=slow.apply(layer.image, regions, where, amount))
 
 
 def _cells(

@@ -60,7 +60,7 @@ def measure(face: Image, plate: Image, weight: Matte, where: Tensor) -> RegionSa
     """
     sound = torch.isfinite((face + plate).sum(-3))
     counts = torch.where(sound, weight[0].clamp(0, 1), 0.0).flatten()
-    across, down = where.flatten(0, 1).unbind(-1)
+    across, down = where.to(weight).flatten(0, 1).unbind(-1)
     rows, columns = (_hats(along, count) for along, count in ((down, GRID[0]), (across, GRID[1])))
     rows = rows * counts[:, None]
     total = rows.T @ columns
