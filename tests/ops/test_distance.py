@@ -6,6 +6,8 @@ import numpy
 import pytest
 import torch
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
@@ -35,6 +37,18 @@ def test_corners_are_where_marching_squares_find_them(seed: int) -> None:
     ends = (edge.corners[:, None] + edge.sides).view(-1, 2).numpy()
     assert cKDTree(edge.corners.numpy()).query(ends)[0].max() < 1e-9
     assert float(edge.sides.norm(dim=-1).max()) <= math.sqrt(2) + 1e-6
+
+
+@pytest.mark.parametrize(("between", "loops"), [(0.45, 1), (0.05, 2)])
+def test_where_two_corners_meet_the_mean_says_whether_they_hang_together(between: float, loops: int) -> None:
+    matte = torch.zeros(6, 6)
+    matte[2, 2] = matte[3, 3] = 0.9
+    matte[2, 3] = matte[3, 2] = between
+    edge = distance.outline(matte, matte >= 0.5)
+    ends = cKDTree(edge.corners.numpy()).query((edge.corners[:, None] + edge.sides).numpy())[1]
+    graph = coo_matrix((numpy.ones(ends.size), (numpy.arange(len(ends)).repeat(2), ends.ravel())), (len(ends),) * 2)
+    assert connected_components(graph, directed=False)[0] == loops
+    assert (numpy.bincount(ends.ravel(), minlength=len(ends)) == 2).all()
 
 
 def brute_force(matte: torch.Tensor) -> tuple[numpy.ndarray, numpy.ndarray]:
