@@ -130,7 +130,8 @@ class Recipe:
 CONVERT = (
     Step("smooth_track", "smooth_track", {"track": "track"}),
     Step("convert_face", "convert_face", {"plate": "plate", "face": "smooth_track", "identity": "identity"}),
-    Step("face_matte", "face_matte", {"layer": "convert_face", "face": "smooth_track"}),
+    Step("steady_face", "steady_face", {"layers": "convert_face", "plates": "plate"}),
+    Step("face_matte", "face_matte", {"layer": "steady_face", "face": "smooth_track"}),
     Step("matte_edge", "matte_edge", {"layer": "face_matte", "face": "smooth_track"}),
     Step("hold_out", "hold_out", {"layer": "matte_edge", "roto": "roto"}),
     Step("refine_matte", "refine_matte", {"layer": "hold_out", "plate": "plate"}),

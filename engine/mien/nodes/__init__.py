@@ -1,7 +1,7 @@
 """Every node, in the order artists meet them."""
 
 from mien.nodes.convert import convert_face
-from mien.nodes.detail import deflicker, detail_face, level_face, match_detail, measure_detail
+from mien.nodes.detail import deflicker, detail_face, level_face, match_detail, measure_detail, steady_face
 from mien.nodes.finish import composite, relight
 from mien.nodes.match import (
     grade_face,
@@ -28,6 +28,7 @@ NODES: tuple[Node, ...] = (
     track_faces,
     smooth_track,
     convert_face,
+    steady_face,
     face_matte,
     matte_edge,
     hold_out,

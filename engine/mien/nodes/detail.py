@@ -12,12 +12,13 @@ from mien.nodes.finish import cut, under
 from mien.ops import detail as details
 from mien.ops import grade as moves
 from mien.ops import region
-from mien.ops.deflicker import flicker, log_light
+from mien.ops.deflicker import alike, flicker, log_light
 from mien.ops.grain import lay
 from mien.ops.motion_blur import streak, velocity_field
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
-from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series
+from mien.tracking.motion import seen_from
+from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, Window
 
 PROXY = 0.9
 """Size of a picture over the plate's, below which its pixels have averaged the grain away."""
@@ -63,6 +64,37 @@ def level_face(layer: Layer, grade: Grade) -> Layer:
     """
     image = moves.apply(layer.image, grade)
     return layer if image is layer.image else replace(layer, image=image)
+
+
+def steady_face(
+    layers: Window[Layer],
+    plates: Window[Plate],
+    *,
+    radius: Annotated[int, Slider(0, 4, unit="frames", min=0, max=8)] = 0,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 1.0,
+) -> Layer:
+    """Calm detail that boils in a converted face: the mean of its neighbors, carried here along the plate's motion.
+
+    Args:
+        layers: Face as the identity drew it, in this frame and around it.
+        plates: Plate, in this frame and around it.
+        radius: Frames before and after that are looked at; 0 leaves the face as it is.
+        amount: How much of it: 0 leaves the face as it is.
+    """
+    layer, plate = layers.center, plates.center
+    if radius == 0 or amount == 0:
+        return layer
+    total, weight = layer.image.clone(), torch.ones_like(layer.matte)
+    for step, (there, background) in enumerate(zip(layers.values, plates.values), start=-radius):
+        if step == 0 or there is None or background is None:
+            continue
+        place = (layer.corner, layer.matte.shape[-2:])
+        known = there.image.nan_to_num(0.0, 0.0, 0.0)
+        carried, trust = seen_from(plate, background, known, there.corner, place)
+        trust = trust * alike(layer.image, carried, 0.01 * layer.face_width) * (1 - abs(step) / (radius + 1))
+        total, weight = total + trust * carried, weight + trust
+    image = torch.lerp(layer.image, total / weight, amount)
+    return replace(layer, image=torch.where(weight > 1, image, layer.image))
 
 
 def measure_detail(layer: Layer, plate: Plate, face: Face) -> DetailSample:

@@ -300,7 +300,7 @@ def steady_matte(
             continue
         matte, trust = seen_from(plate, background, there.matte, there.corner, place)
         trust = trust * (1 - abs(step) / (radius + 1))
-        total, weight = total + trust * matte, weight + trust
+        total, weight = total + trust * matte.clamp(0, 1), weight + trust
     return layer.shaped("steady", _placed(layer.matte, (rows, columns), total / weight, amount))
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mien.ops import grade as moves
 from mien.ops import spaces
+from mien.ops.sharpness import blur
 from mien.ops.steady import median, windows
-from mien.types import ColorSample, Grade
+from mien.types import ColorSample, Grade, Image, Matte
 
 ROUNDS = 5
 """How often outliers are weighed anew."""
@@ -16,6 +17,8 @@ FAINT = 0.01
 """Change of the plate's light, as the logarithm of a ratio, below which it explains nothing."""
 MOST = math.log(2.0)
 """Largest correction, as the logarithm of a ratio."""
+GHOST = 0.1
+"""Difference, as a share of the light, from which on two frames show different things."""
 HARDLY = 0.001
 """Correction that nobody sees and that is not made."""
 
@@ -78,3 +81,15 @@ def _explained(seen: Tensor, light: Tensor, offset: Tensor, trust: Tensor) -> Te
         torch.einsum("fwci,fwc->fci", weighed, seen)[..., None],
     )[..., 0]
     return torch.einsum("fwci,fci->fwc", causes, answer)
+
+
+def alike(picture: Image, other: Image, size: float) -> Matte:
+    """(1, H, W) 1 where two (3, H, W) pictures agree but for detail finer than ``size`` pixels, 0 where they do not.
+
+    An eye that opened or a mouth that moved is no flicker, and a mean of both would be a ghost.
+    """
+    known = torch.isfinite(picture).all(0, keepdim=True) & torch.isfinite(other).all(0, keepdim=True)
+    here, there = (blur(torch.where(known, part, 0.0), max(size, 1.0) ** 2) for part in (picture, other))
+    level = (here.abs() + there.abs()).mean(0, keepdim=True) / 2
+    apart = (here - there).abs().mean(0, keepdim=True) / (level + 0.01)
+    return torch.exp(-(apart / GHOST).square()) * known

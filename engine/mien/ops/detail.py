@@ -46,6 +46,8 @@ SHARPEST = 0.008
 """Largest standard deviation that a face is sharpened by, in face widths: more would be painting."""
 STILL = 0.5
 """Pixels of smear that are not worth resampling a face for."""
+LEAST_GRAIN = 0.02
+"""Share of the plate's grain whose lack nobody sees."""
 LEAST_BLUR = 0.05
 """Square pixels of blur that are not worth resampling a face for."""
 
@@ -200,7 +202,7 @@ def solve(samples: Series[DetailSample], frames: float) -> Series[Detail]:
             float(line[1]) * sample.face_width**2,
             shutter,
             seen,
-            tuple(1 - min(1.0, max(0.0, float(own))) for own in line[2:]),
+            tuple(0.0 if own > 1 - LEAST_GRAIN else 1 - max(0.0, own) for own in line[2:].tolist()),
         )
         for sample, line, seen in zip(samples.values, lines, grain)
     ]

@@ -1,4 +1,4 @@
-"""A matte of another frame as it would lie in this one, carried along the motion of the plate."""
+"""A matte or a picture of another frame as it would lie in this one, carried along the motion of the plate."""
 
 from collections.abc import Sequence
 
@@ -22,33 +22,34 @@ Gray = NDArray[np.uint8]
 
 
 def seen_from(
-    plate: Plate, other: Plate, matte: Matte, corner: tuple[int, int], place: tuple[tuple[int, int], Sequence[int]]
-) -> tuple[Matte, Tensor]:
-    """A matte of another frame carried into this one, and how far that can be trusted.
+    plate: Plate, other: Plate, picture: Tensor, corner: tuple[int, int], place: tuple[tuple[int, int], Sequence[int]]
+) -> tuple[Tensor, Matte]:
+    """A matte or picture of another frame carried into this one, and how far that can be trusted.
 
     Args:
         plate: This frame.
         other: The other frame.
-        matte: (1, h, w) matte in the other frame.
+        picture: (C, h, w) in the other frame.
         corner: Plate pixel of its top-left pixel.
         place: Corner, and height and width, that are wanted in this frame.
 
     Returns:
-        The (1, height, width) matte and the trust in it, 0 to 1: low where the pictures disagree, where the way
-        back leads elsewhere, and beyond the plate. Dense inverse search (Kroeger et al., ECCV 2016).
+        What lies there, (C, height, width), and the trust in it, (1, height, width), 0 to 1: low where the pictures
+        disagree, where the way back leads elsewhere, and beyond the plate. Dense inverse search (Kroeger et al.,
+        ECCV 2016).
     """
     target, size = place[0], (int(place[1][0]), int(place[1][1]))
     here, seen = _onto(picture_guide(plate.image), plate.corner, target, size)
     there, present = _onto(picture_guide(other.image), other.corner, target, size)
-    carried, _ = _onto(matte, corner, target, size)
+    carried, _ = _onto(picture, corner, target, size)
     shrink = max(1, -(-max(size) // WIDEST))
     forth, back = _flows(_gray(here, shrink), _gray(there, shrink))
-    flow = _enlarged(forth * shrink, size, shrink).to(matte.device)
-    miss = _enlarged(_round_trip(forth, back) * shrink, size, shrink).to(matte.device)
+    flow = _enlarged(forth * shrink, size, shrink).to(picture.device)
+    miss = _enlarged(_round_trip(forth, back) * shrink, size, shrink).to(picture.device)
     moved = _sample(torch.cat([there, carried, present]), flow)
     difference = box_mean((moved[:3] - here).abs().mean(0, keepdim=True), 2)
     trust = torch.exp(-(difference / NOISE).square() / 2 - (miss / ROUND_TRIP).square() / 2)
-    return moved[3:4].clamp(0, 1), trust * seen * moved[4:5].clamp(0, 1)
+    return moved[3:-1], trust * seen * moved[-1:].clamp(0, 1)
 
 
 def _onto(
