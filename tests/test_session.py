@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from mien import recipe as recipes
+from mien.chain import declaration, settings_at
 from mien.files.cache import open_cache
 from mien.files.handover import Layout
 from mien.files.identities import read_identity, write_identity
 from mien.job import frame_key
-from mien.recipe import Recipe
+from mien.recipe import Recipe, Step
 from mien.session import Cancelled, Session, Shown, View
 from mien.types import MienError
 from shots import FIRST, Made, make_shot, read_exr
@@ -188,6 +189,17 @@ def test_a_proxy_looks_like_the_final(made: Made, session: Session) -> None:
     assert np.abs(there - small).max() < 0.12 and np.abs(there - small).mean() < 0.01
     with pytest.raises(MienError, match="proxy scale"):
         session.show(View(recipe, FIRST, scale=0.3))
+
+
+def test_settings_in_pixels_follow_the_scale(made: Made, session: Session) -> None:
+    chain = session.open(dialed(made)).chain
+    step = Step("find", "track_faces", {}, {param.name: param.default for param in declaration("track_faces").params})
+    for scale, smallest in ((1.0, 24.0), (0.5, 12.0), (0.25, 6.0)):
+        found = settings_at(replace(chain, scale=scale), step, FIRST)
+        assert found["smallest"] == smallest  # pixels
+        assert found["confidence"] == 0.5 and found["every"] == 8  # not pixels
+        settings = settings_at(replace(chain, scale=scale), dialed(made).step("matte_edge"), FIRST)
+        assert settings["soften"] == dialed(made).step("matte_edge").settings["soften"]  # face widths
 
 
 def test_the_engine_chooses_no_scale_that_shows_too_little(made: Made, session: Session) -> None:
