@@ -57,7 +57,7 @@ def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.de
     _load(network, file.tensors, path)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     view, size, how = (file.facts.get(name) for name in ("view", "size", "encoding"))
-    if view not in ("face", "frame") or how not in ("display", "log") or not isinstance(size, int):
+    if view not in ("face", "outlines", "frame") or how not in ("display", "log") or not isinstance(size, int):
         raise MienError(f"{path} does not say what it was trained on. Train it again.")
     if not shape.step <= size <= 4096 or size % shape.step:
         raise MienError(f"{path} says that it is {size} pixels wide, which its network cannot be. Train it again.")
@@ -71,11 +71,12 @@ def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.de
         if shape.outputs < 3:
             # What was learned is a matte: the picture stays as it is.
             return seen, drawn[:, :1]
-        border = vignette(seen) if view == "face" else torch.ones_like(drawn[:, :1])
+        border = torch.ones_like(drawn[:, :1]) if view == "frame" else vignette(seen)
         return drawn[:, :3], drawn[:, 3:4] if shape.outputs == 4 else border
 
-    if view == "face":
-        return CropIdentity(draw, size, _coverage(file, path), encoding, file.digest)
+    if view != "frame":
+        drawn = view == "outlines"
+        return CropIdentity(draw, size, _coverage(file, path), encoding, file.digest, drawn=drawn)
     return FrameIdentity(draw, max(TILE, size), shape.step, encoding, file.digest)
 
 

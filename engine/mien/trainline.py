@@ -216,6 +216,7 @@ def paired(
     channels: Annotated[int, typer.Option(min=1, max=4, help="Of AFTER: 3 picture, 4 with alpha, 1 matte.")] = 3,
     size: Annotated[int, typer.Option(help="Side of the patches in pixels.")] = 256,
     face: Annotated[bool, typer.Option("--face", help="Learn squares around the face, not whole frames.")] = False,
+    outlines: Annotated[bool, typer.Option("--outlines", help="Draw BEFORE's face from its outlines.")] = False,
     coverage: Annotated[float, typer.Option(help="Side of such a square over the height of the face.")] = 1.3,
     encoding: Annotated[str, typer.Option(help="display (0 to 1), log (all light), or auto.")] = "auto",
     width: Annotated[int, typer.Option(help="Width of the network.")] = 32,
@@ -257,7 +258,7 @@ def paired(
     setting = PairedSetting(
         shape=PairedShape(3, channels, width, levels),
         size=size,
-        view="face" if face else "frame",
+        view="outlines" if outlines else "face" if face else "frame",
         coverage=coverage,
         encoding=encoding,
         batch=batch,

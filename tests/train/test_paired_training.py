@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from facesets.sets import COLORS, a_face, plate, turned
+from mien import mesh
 from mien.commands.pairing import PairedArguments, train_paired
 from mien.commands.train import Released
 from mien.files.identities import read_identity, write_identity
+from mien.models.aligned import outlines
 from mien.models.crop_identity import FrameIdentity
 from mien.models.unet import PairedNetwork, PairedShape
 from mien.ops.shaper import from_log, to_log
@@ -241,6 +243,30 @@ def test_tiles_of_a_large_frame_come_out_as_the_whole():
     assert float(apart.mean()) < 0.003
     moved = FrameIdentity(draw, 512, 4, Plain(), "x")(Plate(image[:, 8:, 12:], (15, 13)), face)
     assert torch.allclose(moved.image[:, 30:, 30:], whole.image[:, 38:, 42:], atol=1e-5), "the plate's lattice holds"
+
+
+def test_outlines_are_drawn_where_the_face_is():
+    points = turned(10, 0, 0, 20, (32.0, 24.0))
+    drawn = outlines(points, 64)
+    assert drawn.shape == (4, 64, 64) and float(drawn.min()) >= 0 and float(drawn.max()) == 1
+    x, y = points[mesh.OVAL[3], :2].long().tolist()
+    assert float(drawn[2, y, x]) > 0.5 and float(drawn[2, 0, 0]) == 0
+    lips = points[mesh.LIPS_OUTER, :2].mean(0).long()
+    assert float(drawn[3, lips[1], lips[0]]) == 1 and float(drawn[1].sum()) > 10
+
+
+def test_a_face_is_learned_from_its_outlines(shared, tmp_path):
+    movie = shared / "media" / "derived" / "h264_aac.mp4"
+    if not movie.is_file():
+        pytest.skip("needs derived/h264_aac.mp4")
+    output = tmp_path / "drawn.safetensors"
+    train_paired(arguments(str(movie), None, output, 40, setting={"view": "outlines"}), silent)
+    file = read_identity(output)
+    assert file.facts["view"] == "outlines" and file.facts["shape"]["inputs"] == 4
+    identity = open_identity(file, output, COLORS, CPU)(1)
+    one, other = (identity(Plate(plate(seed), (0, 0)), a_face(turned())) for seed in (0, 1))
+    inside = (one.matte > 0.99).expand_as(one.image)
+    assert inside.any() and torch.allclose(one.image[inside], other.image[inside]), "the plate has no say"
 
 
 def test_an_identity_that_lies_about_itself_is_refused(look, tmp_path):

@@ -22,7 +22,7 @@ from mien.files.tracks import read_tracks
 from mien.files.whole import write_whole
 from mien.footage import plate_kind, plate_space
 from mien.job import choose_device
-from mien.models.aligned import aligned_matrix, as_mesh
+from mien.models.aligned import aligned_matrix, as_mesh, in_crop, outlines
 from mien.ops.shaper import to_log
 from mien.ops.warp import warp
 from mien.performer import prominent
@@ -130,18 +130,20 @@ def _train_paired(
 
 def _checked(arguments: PairedArguments) -> PairedSetting:
     setting = arguments.setting
+    if setting.view == "outlines":
+        setting = replace(setting, shape=replace(setting.shape, inputs=4), encoding="display")
     try:
         shape = setting.shape.check()
         if setting.size % shape.step or not 32 <= setting.size <= 2048:
             raise ValueError(f"a size of {setting.size} is no multiple of {shape.step} from 32 to 2048")
-        if setting.view not in ("frame", "face") or setting.encoding not in ("auto", "display", "log"):
+        if setting.view not in ("frame", "face", "outlines") or setting.encoding not in ("auto", "display", "log"):
             raise ValueError(f"view {setting.view} and encoding {setting.encoding}")
         if setting.batch < 1:
             raise ValueError("a batch holds at least one picture")
     except ValueError as error:
         raise RecipeError(f"The network cannot be built: {error}.") from error
-    if (arguments.after is None) != arguments.side_by_side:
-        raise RecipeError("Give BEFORE and AFTER, or one folder with --side-by-side.")
+    if (arguments.after is None) != (arguments.side_by_side or setting.view == "outlines"):
+        raise RecipeError("Give BEFORE and AFTER, or one source with --side-by-side or --outlines.")
     return setting
 
 
@@ -163,10 +165,11 @@ def _sources(arguments: PairedArguments, tell: Tell) -> Iterator[tuple[str, Sour
         MienError: Nothing in common.
     """
     before = _frames(arguments.before, tell)
-    if arguments.after is None:
+    if arguments.after is None and arguments.setting.view != "outlines":
         yield from ((name, source, None) for name, source in before.items())
         return
-    after = _frames(arguments.after, tell)
+    # Outlines are drawn from the faces of the pictures themselves.
+    after = before if arguments.after is None else _frames(arguments.after, tell)
     if len(before) == 1 and len(after) == 1:
         (name, one), other = next(iter(before.items())), next(iter(after.values()))
         yield name, one, other
@@ -220,7 +223,7 @@ def _digest(found: list[tuple[str, Source, Source | None]], setting: PairedSetti
                 status = path.stat()
                 files.append([name, str(path), source.frame, status.st_size, status.st_mtime_ns])
     how: list[Any] = [asdict(setting.shape), setting.view, setting.encoding, colors.digest]
-    if setting.view == "face":
+    if setting.view != "frame":
         how += [setting.size, setting.coverage]
     return hashlib.blake2b(json.dumps([files, how]).encode(), digest_size=8).hexdigest()
 
@@ -248,7 +251,7 @@ def _read(
                 raise MienError(
                     f"before is {one.shape[2]} x {one.shape[1]}, after {other.shape[2]} x {other.shape[1]}"
                 )
-            if setting.view == "face":
+            if setting.view != "frame":
                 one, other = _around_face(arguments, setting, before, (one, other), colors, folder, tracks, tell)
         except MienError as error:
             tell(Note(f"Skipped pair {name}: {error}", "warning"))
@@ -319,6 +322,8 @@ def _around_face(
     side = round(setting.size * ROOM)
     matrix = aligned_matrix(as_mesh(face.points, face.scheme), side, setting.coverage * ROOM, face.aspect)
     one, other = (warp(picture, matrix, (side, side)) for picture in pictures)
+    if setting.view == "outlines":
+        one = outlines(in_crop(as_mesh(face.points, face.scheme), matrix), side)
     if setting.shape.outputs < 3:
         return one, other.clamp(0, 1)
     return one, torch.cat([other[:3], other[3:].clamp(0, 1)])

@@ -70,3 +70,28 @@ def part_mattes(points: Points, size: int) -> Matte:
             total = torch.maximum(total, hull.coverage(outline, outline.roll(-1, 0), (0, 0), (size, size)))
         drawn.append(total)
     return torch.stack(drawn)
+
+
+LINES = (mesh.RIGHT_EYE, mesh.LEFT_EYE, mesh.RIGHT_BROW, mesh.LEFT_BROW, mesh.LIPS_OUTER, mesh.LIPS_INNER, mesh.OVAL)
+"""Closed outlines of a face, as somebody would draw them."""
+
+
+def outlines(points: Points, size: int) -> torch.Tensor:
+    """(4, size, size) drawing of a face whose (468, 3) points lie in a crop: white lines on black, soft at the edge.
+
+    Eyes and brows are in the first channel, the mouth in the second, the oval in the third; the fourth is filled
+    where the face is.
+    """
+    place = torch.stack(torch.meshgrid(*[torch.arange(size, dtype=torch.float32) + 0.5] * 2, indexing="xy"), -1)
+    width = 0.006 * size + 0.5
+    drawn = torch.zeros(3, size, size)
+    for number, rim in enumerate(LINES):
+        channel = 0 if number < 4 else 1 if number < 6 else 2
+        ends = points[rim, :2].cpu().float()
+        for a, b in zip(ends, ends.roll(-1, 0)):
+            along = b - a
+            share = (((place - a) @ along) / along.square().sum().clamp(min=1e-6)).clamp(0, 1)
+            apart = (place - a - share[..., None] * along).norm(dim=-1)
+            drawn[channel] = torch.maximum(drawn[channel], (width - apart + 0.5).clamp(0, 1))
+    filled = hull.surface_matte(points.cpu().float(), mesh.TRIANGLES, (0, 0), (size, size))
+    return torch.cat([drawn, filled])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mien.models.aligned import MIDDLE, aligned_matrix, as_mesh
+from mien.models.aligned import MIDDLE, aligned_matrix, as_mesh, in_crop, outlines
 from mien.ops.region import occupied
 from mien.ops.shaper import from_log, to_log
 from mien.ops.tiles import tiled
@@ -47,6 +47,7 @@ class CropIdentity:
         encoding: How the network sees light.
         digest: Hash of everything that determines the result.
         middle: The point of the mean face that lies in the middle of the square.
+        drawn: The network sees outlines drawn from the points, not the plate.
     """
 
     draw: Draw
@@ -55,6 +56,7 @@ class CropIdentity:
     encoding: Encoding
     digest: str
     middle: tuple[float, float, float] = MIDDLE
+    drawn: bool = False
 
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw the identity as the given face; the matte is the network's own.
@@ -66,7 +68,8 @@ class CropIdentity:
         points = as_mesh(face.points.cpu(), face.scheme) - corner
         matrix = aligned_matrix(points, self.size, self.coverage, face.aspect, self.middle)
         crop = warp(image.nan_to_num(0.0, BRIGHTEST, -BRIGHTEST), matrix.to(image.device), (self.size, self.size))
-        picture, shown = self.draw(self.encoding.encode(crop)[None])
+        seen = outlines(in_crop(points, matrix), self.size).to(crop) if self.drawn else self.encoding.encode(crop)
+        picture, shown = self.draw(seen[None])
         drawn, matte = self.encoding.decode(picture[0].float()), shown[0].float()
 
         # What the network draws may be larger than what it looks at.
