@@ -76,7 +76,7 @@ def test_palettes_have_the_moments_of_the_picture(space: str) -> None:
     colors = measure.flat(face, plate, FULL)
     sample = measure.with_palettes(measure.moments(*colors, space), *colors)
     found = numpy.array(sample.plate_palette)
-    assert found.shape == (128, 3)
+    assert found.shape == (64, 3)
     assert numpy.allclose(found.mean(0), sample.plate_mean, atol=1e-6)
     assert numpy.allclose(numpy.cov(found.T, bias=True), sample.plate_covariance, rtol=1e-3, atol=1e-6)
 

@@ -20,8 +20,8 @@ BINS = 1 << 14
 """Steps in which ranks of colors are told apart."""
 REACH = 8.0
 """Standard deviations from the mean that ranks are told apart in."""
-QUANTILES = 33
-SPLITS = (0, 1, 0, 2, 0, 1, 0)
+QUANTILES = 25
+SPLITS = (0, 1, 0, 2, 0, 1)
 """Opponent axes along which colors are halved, again and again, until a palette remains."""
 DIGITS = 7
 """Digits after the point that ranks and palettes hold."""
