@@ -49,10 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
     "mien.train": {
         *ARRAYS, "av", "safetensors", "scipy", "skimage", "typer", "mien.models", "mien.train", *PICTURES,
-        "mien.progress", "mien.sheet",
+        "OpenImageIO", "mien.progress", "mien.sheet",
     },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "mien.commands", "mien.demo", "mien.facesets", "mien.sheet", "mien.train",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "mien.commands", "mien.demo", "mien.facesets", "mien.sheet",
+        "mien.train",
     },
     "mien.client": set(),
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
