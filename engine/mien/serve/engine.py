@@ -141,7 +141,7 @@ class Engine:
             "python": sys.version.split()[0],
             "pid": os.getpid(),
             "uptime": round(time.monotonic() - self.began, 3),
-            "open": [_state(ticket) for ticket in self._chosen(None)],
+            "open": [_state(ticket) for ticket in self._chosen(None) if not isinstance(ticket.request, Status)],
         }
 
     def work(self) -> "Work":
