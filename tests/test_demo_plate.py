@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from mien import demo, sheet
+from mien.ops.warp import warp
 from mien.types import MienError
 
 FRAMES = 6
@@ -126,6 +127,21 @@ def test_the_move_is_smooth_and_sub_pixel():
     assert steps.norm(dim=1).max() < 3
     assert steps.diff(dim=0).abs().max() < 0.3
     assert ((path % 1) - 0.5).abs().max() > 0.3
+
+
+def test_what_moves_is_smeared_as_long_as_the_shutter_is_open():
+    """A frame of a fast move is the mean of the crisp pictures within its half of the frame, and no others."""
+    scene, row, frames = demo.portrait(), 3, 6
+    inset = torch.eye(3, dtype=torch.float64)
+    inset[:2, 2] = demo.OVERSCAN
+
+    def crisp(time):
+        return warp(scene, inset @ demo.camera(time, frames), (588, 1008))[:, 150:400, 300:700]
+
+    seen = demo.picture(scene, row, frames)[:, 150:400, 300:700] / demo.exposure(row, frames)
+    half = torch.stack([crisp(row + (n + 0.5) / 40 - 0.25) for n in range(20)]).mean(0)
+    assert float((seen - half).abs().mean()) < 0.4 * float((seen - crisp(row)).abs().mean())
+    assert len(demo.moments(3, 6)) > 5 and len(demo.moments(24, 48)) < 4
 
 
 def test_grain_follows_the_light_and_differs_from_frame_to_frame():

@@ -23,6 +23,8 @@ FIRST = 1001
 RATE = 24
 WIDTH, HEIGHT = 960, 540
 """Display window of the plate; faces are about 200 pixels wide in it."""
+SHUTTER = 0.5
+"""Share of a frame for which the camera's shutter is open: 180 degrees."""
 OVERSCAN = 24
 """Pixels around the display window that the plate holds as well."""
 EXPOSURE = 0.85
@@ -51,8 +53,8 @@ def performer() -> Path:
 def make_plate(folder: Path, frames: int = 48) -> Path:
     """Write the shot ``plate.1001.exr`` and on into ``folder``.
 
-    A push-in with pan and slight roll, a light that falls by 1.4 stops, grain; 24 frames per second, half
-    float ACEScg with highlights above 1, overscan and timecode. The same call writes the same bytes.
+    A push-in with pan and slight roll through a shutter of 180 degrees, a light that falls by 1.4 stops, grain;
+    24 frames per second, half float ACEScg with highlights above 1, overscan and timecode. The same call writes the same bytes.
 
     Args:
         folder: Where the frames go; made if missing.
@@ -76,8 +78,19 @@ def picture(scene: Image, row: int, frames: int) -> Image:
     inset = torch.eye(3, dtype=torch.float64)
     inset[:2, 2] = OVERSCAN
     size = HEIGHT + 2 * OVERSCAN, WIDTH + 2 * OVERSCAN
-    seen = warp(scene, inset @ camera(row, frames), size) * exposure(row, frames)
+    times = moments(row, frames)
+    seen = torch.stack([warp(scene, inset @ camera(time, frames), size) for time in times]).mean(0)
+    seen = seen * exposure(row, frames)
     return seen + grain(seen, row)
+
+
+def moments(row: int, frames: int) -> list[float]:
+    """Times while the shutter is open in frame ``row``, in frames, between which nothing moves by more than a pixel."""
+    begin, end = (torch.linalg.inv(camera(row + side * SHUTTER / 2, frames)) for side in (-1, 1))
+    corners = torch.tensor([[x, y, 1.0] for x in (0, WIDTH) for y in (0, HEIGHT)], dtype=torch.float64).mT
+    path = camera(row, frames)[:2, :2] @ ((begin - end) @ corners)[:2]
+    count = max(1, math.ceil(float(path.norm(dim=0).amax())))
+    return [row + SHUTTER * ((number + 0.5) / count - 0.5) for number in range(count)]
 
 
 def portrait() -> Image:
@@ -96,8 +109,8 @@ def highlights(scene: Image) -> Image:
     return 1 + 5 * ((luminance - knee).clamp(min=0) / (1 - knee)) ** 3
 
 
-def camera(row: int, frames: int) -> Matrix:
-    """Where the camera puts the portrait in frame ``row`` of ``frames``: portrait pixels to plate pixels, (3, 3).
+def camera(row: float, frames: int) -> Matrix:
+    """Where the camera puts the portrait at ``row`` of ``frames``: portrait pixels to plate pixels, (3, 3).
 
     The move eases in and out; a hand holds the camera. Positions count from outer corners of top-left pixels.
     """

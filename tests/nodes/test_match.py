@@ -225,3 +225,16 @@ def test_a_proxy_measures_what_the_final_does() -> None:
         sample = measure_color(layer, Plate(small[1], (0, 0)), who)
         pairs.append(numbers(match_color(Series(1, (sample,)), method="mkl").at(1)))  # type: ignore[arg-type]
     assert numpy.allclose(*pairs, rtol=0.01, atol=0.01)
+
+
+def test_black_spectacles_stay_black_before_a_smooth_face() -> None:
+    """A wrinkled face with dark rims has more contrast than a smooth one in the same light; that is no light."""
+    matte = torch.ones(1, 48, 40)
+    face, plate = noise(1), noise(2, 0.5).mul(0.1).add(0.45)
+    face[:, 10:14] = 0.0
+    sample = measured(Layer(face, matte, (0, 0), 40.0), Plate(plate, (0, 0)))
+    solved = match_color(Series(1, (sample,)), smooth=0.0).values[0]
+    toned = match_color(Series(1, (sample,)), method="tone", smooth=0.0).values[0]
+    assert solved is not None and toned is not None
+    assert bool((apply(face, solved)[:, 10:14] == 0).all())
+    assert float(apply(face, toned)[:, 10:14].amax()) <= 0.16 * float(plate.mean())

@@ -121,7 +121,14 @@ def test_the_shutter_is_read_off_the_fast_frames() -> None:
     solved = details.solve(shot([*slow, *crisp]), 4.0).values
     assert solved[0] is not None and solved[0].shutter < 0.05
     unsure = details.solve(shot(slow), 4.0).values
-    assert unsure[0] is not None and unsure[0].shutter == details.HALF_OPEN
+    assert unsure[0] is not None and unsure[0].shutter == 0, "what cannot be told is not smeared"
+
+
+def test_a_shutter_is_told_only_where_most_fast_frames_show_it() -> None:
+    still = [sample(streak=0.0, speed=10.0)] * 6
+    assert details.open_share([*still, *[sample(streak=6.0, speed=12.0)] * 4]) == 0
+    assert details.open_share([sample(streak=1.2, speed=8.0)] * 10) == 0, "edges of other directions, no smear"
+    assert details.open_share([*[sample(streak=5.0, speed=10.0)] * 8, *still[:1]]) == pytest.approx(0.5)
 
 
 def test_a_shot_without_a_measurement_is_left_alone() -> None:

@@ -55,7 +55,7 @@ def match_color(
     *,
     method: Literal[
         "none", "tone", "mean", "reinhard", "lct", "mkl", "luminance", "histogram", "transport"
-    ] = "tone",
+    ] = "mean",
     keep_luminance: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
     keep_saturation: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
     smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
@@ -64,10 +64,10 @@ def match_color(
 
     Args:
         samples: What was measured in each frame.
-        method: mean moves exposure and white balance and keeps black black; tone also matches contrast and is kind to
-            spectacles and beards; reinhard matches contrast channel by channel; lct and mkl also turn hues, mkl as
-            little as it can; luminance bends one curve of brightness, histogram one curve for each channel, transport
-            brings all colors together.
+        method: mean moves exposure and white balance and keeps black black; tone also brings a little of the plate's
+            contrast, where its light is harder or softer; reinhard matches contrast channel by channel; lct and mkl
+            also turn hues, mkl as little as it can; luminance bends one curve of brightness, histogram one curve for
+            each channel, transport brings all colors together.
         keep_luminance: How much of its own luminance the face keeps: 1 matches color alone.
         keep_saturation: How much of its own saturation the face keeps.
         smooth: Frames over which measurements are averaged, so that the color does not pump.

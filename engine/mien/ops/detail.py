@@ -40,8 +40,8 @@ TOLD = 0.44
 """Share of a smear's variance by which gradients along it soften more than those across it."""
 STREAKED = 4.0
 """Pixels of smear from which on a frame tells less about the lens."""
-HALF_OPEN = 0.5
-"""The shutter of a shot in which too little moves to tell it: 180 degrees."""
+SMEARED = 1.5
+"""Pixels of smear from which on frames tell that the shutter was open: less may be edges of other directions."""
 SHARPEST = 0.008
 """Largest standard deviation that a face is sharpened by, in face widths: more would be painting."""
 STILL = 0.5
@@ -210,18 +210,31 @@ def solve(samples: Series[DetailSample], frames: float) -> Series[Detail]:
 
 
 def open_share(samples: list[DetailSample]) -> float:
-    """The share of a frame for which the shutter is open, 0 to 1: the middle one, faster frames counting more."""
+    """The share of a frame for which the shutter is open, 0 to 1, or 0 unless the shot shows it surely.
+
+    That of the middle frame, faster frames counting more. At least three quarters of what moves fast must be smeared,
+    and the middle by pixels, since two faces have edges of different directions even in a sharp plate.
+    """
     told = sorted(
-        (min(1.0, sample.streak / sample.speed), sample.speed**2)
+        (min(1.0, sample.streak / sample.speed), sample.speed**2, sample.streak)
         for sample in samples
         if sample.weight > 0 and sample.speed > 2 * FAST
     )
-    half, passed = sum(weight for _, weight in told) / 2, 0.0
-    for value, weight in told:
+    if not told:
+        return 0.0
+    least, _ = _reached(told, 0.25)
+    middle, streak = _reached(told, 0.5)
+    return middle if streak > SMEARED and least > middle / 2 else 0.0
+
+
+def _reached(told: list[tuple[float, float, float]], part: float) -> tuple[float, float]:
+    """Shutter and smear at which sorted frames reach a part of all their weight."""
+    goal, passed = part * sum(weight for _, weight, _ in told), 0.0
+    for share, weight, streak in told:
         passed += weight
-        if passed >= half:
-            return value
-    return HALF_OPEN
+        if passed >= goal:
+            break
+    return share, streak
 
 
 def smooth_grain(grains_seen: list[Grain], frames: float) -> list[Grain]:

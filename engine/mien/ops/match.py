@@ -24,8 +24,8 @@ FLAT_LOG = {"log": 0.02, "perceptual": 0.005}
 """The same where spreads are logarithms; cones tell hues apart by little."""
 DIMMEST = 0.05
 """Least level of a channel over that of the brightest, where spreads are taken as shares of levels."""
-CONTRAST = (0.4, 1.6)
-"""Least and greatest contrast that ``tone`` gives a face."""
+CONTRAST = (0.85, 1.2)
+"""Least and greatest contrast that ``tone`` gives a face: what differs more is wrinkles and spectacles, not light."""
 STEEPEST = 8.0
 """Largest slope of a curve, and reciprocal of the smallest: grain is not blown up into bands."""
 LATTICE = (17, 7, 7)
