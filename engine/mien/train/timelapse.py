@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import OpenImageIO as oiio
+from numpy.typing import NDArray
 
 from mien.files.atomic import appearing
 
@@ -19,11 +20,11 @@ def write_timelapse(folder: Path, path: Path) -> Path | None:
     Raises:
         MienError: The movie cannot be written.
     """
-    pictures = []
+    pictures: list[NDArray[np.uint8]] = []
     for preview in sorted(folder.glob("[0-9]*.png")):
         buffer = oiio.ImageBuf(str(preview))
         if not buffer.has_error and buffer.spec().nchannels >= 3:
-            pixels = np.asarray(buffer.get_pixels(oiio.UINT8))[..., :3]
+            pixels = np.asarray(buffer.get_pixels(oiio.UINT8), np.uint8)[..., :3]
             if not pictures or pixels.shape == pictures[0].shape:
                 pictures.append(pixels)
     if len(pictures) < 2:
