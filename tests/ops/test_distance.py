@@ -77,6 +77,19 @@ def test_matches_a_search_through_the_whole_outline(seed: int) -> None:
     assert (error * numpy.maximum(pieces, 1)).max() < 0.25
 
 
+@pytest.mark.parametrize(("x", "y", "radius"), [(512.3, 511.8, 380.0), (3000.2, 400.7, 2700.0)])
+def test_large_pictures_are_as_exact_as_small_ones(x: float, y: float, radius: float) -> None:
+    matte = (radius - from_center(x, y, (900, 1100)) + 0.5).clamp(0, 1)[None]
+    corners = distance.outline(matte[0], matte[0] >= 0.5).corners.numpy()
+    found = signed_distance(matte)[0].abs().numpy()
+    some = numpy.random.default_rng(0).integers(0, (1100, 900), (30000, 2))
+    nearest = cKDTree(corners).query(some)[0]
+    here = found[some[:, 1], some[:, 0]]
+    assert (here <= nearest + 1e-3).all() and (here >= nearest - 0.3).all()
+    deep = nearest > 60
+    assert numpy.abs(here - nearest)[deep].max() < 0.01
+
+
 @pytest.mark.parametrize("size", [(2, 1), (1, 9), (5, 3), (64, 64), (65, 257), (300, 40)])
 def test_matches_the_transform_of_scipy(size: tuple[int, int]) -> None:
     """Single pixels are seeds: on a matte of twice the size, the outline around each is a small diamond."""

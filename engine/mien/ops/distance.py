@@ -207,17 +207,15 @@ def _divide(
         mixed = distance <= reach
         low, high = torch.where(mixed, -distance, signed) - reach, torch.where(mixed, distance, signed) + reach
         there &= (low <= wanted[1]) & (high >= wanted[0])
-        limit = torch.where(there, (distance + 2 * radius + 0.01).square() * 1.00001, -1.0)
-        entry = (squares <= limit[..., None]).flatten().nonzero().squeeze(1)
-        part = entry.div(corners.shape[1], rounding_mode="floor")
-        from_center = squares.flatten().index_select(0, entry)
-        entry += (part.div(CELL**2, rounding_mode="floor") - part) * corners.shape[1]
         # Nothing counts that the corner nearest to the center beats in all of the part.
-        nearest = away.gather(1, which[..., None].expand(-1, -1, 2)).view(-1, 2)
-        apart = away.view(-1, 2).index_select(0, entry) - nearest.index_select(0, part)
-        beaten = from_center - best.flatten().index_select(0, part) * 1.00001 - 0.01
-        kept = beaten * beaten.clamp_min(0) <= (2 * radius) ** 2 * apart.square().sum(-1)
-        entry, part = entry[kept], part[kept]
+        nearest = away.gather(1, which[..., None].expand(-1, -1, 2))
+        rounding = 4e-6 * nearest.square().sum(-1) + 0.01
+        apart = _squares(away, nearest).add_(rounding[..., None])
+        allowed = torch.where(there, best + rounding, -math.inf)
+        beaten = squares.sub_(allowed[..., None]).clamp_min_(0)
+        entry = (beaten.square_() <= apart.mul_((2 * radius) ** 2)).flatten().nonzero().squeeze(1)
+        part = entry.div(corners.shape[1], rounding_mode="floor")
+        entry += (part.div(CELL**2, rounding_mode="floor") - part) * corners.shape[1]
         counts = torch.bincount(part, minlength=there.numel())
         found.append((places.flatten(0, 1)[counts > 0], counts[counts > 0], corners.flatten().index_select(0, entry)))
     return _Tiles(*(torch.cat(values) for values in zip(*found)))
@@ -262,9 +260,10 @@ def _away(places: Tensor, corners: Tensor, none: Tensor, edge: Outline, side: in
 
 
 def _squares(away: Tensor, offsets: Tensor) -> Tensor:
-    """(T, CELL², M) squared distances between the parts of tiles and their corners."""
+    """(T, CELL², M) squared distances between places in tiles, such as the centers of parts, and their corners."""
     norms = away[..., :1].square() + away[..., 1:].square()
-    ours = torch.cat([-2 * offsets, torch.ones_like(offsets[:, :1]), offsets.square().sum(1, keepdim=True)], 1)
+    lengths = offsets[..., :1].square() + offsets[..., 1:].square()
+    ours = torch.cat([-2 * offsets, torch.ones_like(lengths), lengths], -1)
     theirs = torch.cat([away, norms, torch.ones_like(norms)], -1)
     return ours @ theirs.mT
 
