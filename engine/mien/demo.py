@@ -54,7 +54,8 @@ def make_plate(folder: Path, frames: int = 48) -> Path:
     """Write the shot ``plate.1001.exr`` and on into ``folder``.
 
     A push-in with pan and slight roll through a shutter of 180 degrees, a light that falls by 1.4 stops, grain;
-    24 frames per second, half float ACEScg with highlights above 1, overscan and timecode. The same call writes the same bytes.
+    24 frames per second, half float ACEScg with highlights above 1, overscan and timecode. The same call writes the
+    same bytes.
 
     Args:
         folder: Where the frames go; made if missing.
@@ -85,7 +86,7 @@ def picture(scene: Image, row: int, frames: int) -> Image:
 
 
 def moments(row: int, frames: int) -> list[float]:
-    """Times while the shutter is open in frame ``row``, in frames, between which nothing moves by more than a pixel."""
+    """Times, in frames, while the shutter is open in frame ``row``; from one to the next nothing moves past a pixel."""
     begin, end = (torch.linalg.inv(camera(row + side * SHUTTER / 2, frames)) for side in (-1, 1))
     corners = torch.tensor([[x, y, 1.0] for x in (0, WIDTH) for y in (0, HEIGHT)], dtype=torch.float64).mT
     path = camera(row, frames)[:2, :2] @ ((begin - end) @ corners)[:2]
@@ -110,7 +111,7 @@ def highlights(scene: Image) -> Image:
 
 
 def camera(row: float, frames: int) -> Matrix:
-    """Where the camera puts the portrait at ``row`` of ``frames``: portrait pixels to plate pixels, (3, 3).
+    """Where the camera puts the portrait at ``row`` of ``frames``: portrait to plate pixels, (3, 3).
 
     The move eases in and out; a hand holds the camera. Positions count from outer corners of top-left pixels.
     """

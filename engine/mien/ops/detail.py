@@ -1,6 +1,8 @@
 """Detail: how soft, smeared and grainy a plate is where a face goes, and bringing the face to it."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -229,11 +231,8 @@ def open_share(samples: list[DetailSample]) -> float:
 
 def _reached(told: list[tuple[float, float, float]], part: float) -> tuple[float, float]:
     """Shutter and smear at which sorted frames reach a part of all their weight."""
-    goal, passed = part * sum(weight for _, weight, _ in told), 0.0
-    for share, weight, streak in told:
-        passed += weight
-        if passed >= goal:
-            break
+    heap = list(accumulate(weight for _, weight, _ in told))
+    share, _, streak = told[bisect_left(heap, part * heap[-1])]
     return share, streak
 
 
