@@ -129,8 +129,8 @@ def test_what_stands_in_front_is_not_smeared_over() -> None:
 def test_a_frame_is_the_same_whatever_region_it_is_rendered_in() -> None:
     layers, plates = shot(0.0, FILM)
     layer, plate = layers[0], plates[0]
-    crop = (slice(None), slice(8, 220), slice(40, 230))
-    corner = (CORNER[0] + 40, CORNER[1] + 8)
+    crop = (slice(None), slice(61, 220), slice(93, 230))
+    corner = (CORNER[0] + 93, CORNER[1] + 61)
     part = Layer(layer.image[crop], layer.matte[crop], corner, WIDTH)
     detail = replace(PLAIN, blur=0.0, color_blur=0.0)
     whole = finish(layer, plate, detail)

@@ -72,7 +72,7 @@ def test_a_batch_is_a_loop() -> None:
 
 @pytest.mark.parametrize("variance", [0.0, 0.25, 0.5, 1.0, 2.0, 4.0])
 def test_a_known_difference_is_found_again_both_ways(variance: float) -> None:
-    """Pictures that differ by noise of resampling; tolerance 0.06 square pixels and 6 %."""
+    """Pictures that differ by noise of resampling; tolerance 0.06 square pixels and 9 %."""
     face = portrait()
     other = torch.from_numpy(
         cv2.warpAffine(face.movedim(0, -1).numpy(), numpy.float32([[1, 0.02, -2.4], [-0.02, 1, 2.4]]), (240, 240),
@@ -80,7 +80,7 @@ def test_a_known_difference_is_found_again_both_ways(variance: float) -> None:
     ).movedim(-1, 0)
     soft, same = curve(sharpness.blur(other, variance)), curve(face)
     there, back = (sharpness.difference(*pair, NONE, NONE, 130.0)[0] for pair in ((same, soft), (soft, same)))
-    assert [there, back] == pytest.approx([variance, -variance], abs=0.06 + 0.06 * variance)
+    assert [there, back] == pytest.approx([variance, -variance], abs=0.06 + 0.09 * variance)
 
 
 def test_a_difference_does_not_depend_on_exposure() -> None:
