@@ -169,20 +169,20 @@ def changed(path: str, value: object) -> dict:
         ("steps.0.inputs", {"track": "track", "trak": "track"}, "has no input 'trak'"),
         ("steps.0.inputs", {"track": "smooth_track"}, "not known yet"),
         ("steps.0.inputs", {"track": "matte_edge"}, "not known yet"),
-        ("steps.3.settings", {"grwo": 1}, "did you mean 'grow'"),
-        ("steps.3.settings", {"grow": "wide"}, "give a number"),
-        ("steps.3.settings", {"grow": {}}, "give a number"),
-        ("steps.3.settings", {"soften": -1}, "must lie between"),
-        ("steps.3.settings", {"soften": float("nan")}, "give a number"),
-        ("steps.3.settings", {"soften": []}, "at least one key"),
-        ("steps.3.settings", {"soften": [1001, 0.1]}, "is no key"),
-        ("steps.3.settings", {"soften": [[1, 0.1, "linear", 2]]}, "is no key"),
-        ("steps.3.settings", {"soften": [[1001, 0.1, 2]]}, "is no interpolation"),
-        ("steps.3.settings", {"soften": [["1001", 0.1]]}, "no frame number"),
-        ("steps.3.settings", {"soften": [[float("inf"), 0.1]]}, "no frame number"),
-        ("steps.3.settings", {"soften": [[10**400, 0.1]]}, "no frame number"),
-        ("steps.3.settings", {"soften": [[1001, 0.1], [1001.0, 0.2]]}, "one value for each frame"),
-        ("steps.3.settings", {"soften": [[1001, -0.1]]}, "soften at 1001 .* must lie between"),
+        ("steps.4.settings", {"grwo": 1}, "did you mean 'grow'"),
+        ("steps.4.settings", {"grow": "wide"}, "give a number"),
+        ("steps.4.settings", {"grow": {}}, "give a number"),
+        ("steps.4.settings", {"soften": -1}, "must lie between"),
+        ("steps.4.settings", {"soften": float("nan")}, "give a number"),
+        ("steps.4.settings", {"soften": []}, "at least one key"),
+        ("steps.4.settings", {"soften": [1001, 0.1]}, "is no key"),
+        ("steps.4.settings", {"soften": [[1, 0.1, "linear", 2]]}, "is no key"),
+        ("steps.4.settings", {"soften": [[1001, 0.1, 2]]}, "is no interpolation"),
+        ("steps.4.settings", {"soften": [["1001", 0.1]]}, "no frame number"),
+        ("steps.4.settings", {"soften": [[float("inf"), 0.1]]}, "no frame number"),
+        ("steps.4.settings", {"soften": [[10**400, 0.1]]}, "no frame number"),
+        ("steps.4.settings", {"soften": [[1001, 0.1], [1001.0, 0.2]]}, "one value for each frame"),
+        ("steps.4.settings", {"soften": [[1001, -0.1]]}, "soften at 1001 .* must lie between"),
         ("steps.0.settings", {"rigid": [[1001, 0.5]]}, "solved once per shot"),
         ("output", ..., "lacks 'output'"),
         ("output.write", "layer", "give a list"),
@@ -246,7 +246,7 @@ def test_depth_does_not_break_the_checks(tmp_path):
     for _ in range(400):
         deep = [deep]
     with pytest.raises(RecipeError):
-        read(stored(tmp_path, changed("steps.3.settings", {"grow": deep})))
+        read(stored(tmp_path, changed("steps.4.settings", {"grow": deep})))
     deep = 1
     for _ in range(400):
         deep = {"a": deep}
@@ -261,7 +261,7 @@ JSON = st.recursive(
 )
 PLACES = [
     "plate", "plate.path", "plate.first", "plate.colorspace", "track", "identity", "face", "ocio", "steps", "steps.0",
-    "steps.1.name", "steps.1.node", "steps.1.inputs", "steps.1.inputs.face", "steps.3.settings",
+    "steps.1.name", "steps.1.node", "steps.1.inputs", "steps.1.inputs.face", "steps.4.settings",
     "steps.3.settings.grow", "steps.2.settings.source", "output", "output.folder", "output.name", "output.write",
     "output.window", "output.height", "output.side_by_side", "output.codec", "mien_recipe", "unknown",
 ]  # fmt: skip
@@ -387,11 +387,11 @@ def test_settings_without_keys_are_the_same_in_every_frame():
 
 
 def test_settings_change_by_step_or_by_node():
-    twice = (*CONVERT[:4], replace(CONVERT[3], name="second", inputs={"layer": "matte_edge", "face": "smooth_track"}))
+    twice = (*CONVERT[:5], replace(CONVERT[4], name="second", inputs={"layer": "matte_edge", "face": "smooth_track"}))
     by_step = change_steps(twice, {"second.grow": "0.1"})
-    assert [step.settings.get("grow") for step in by_step[3:]] == [None, "0.1"]
+    assert [step.settings.get("grow") for step in by_step[4:]] == [None, "0.1"]
     by_node = change_steps(twice, {"matte_edge.grow": 0.1})
-    assert [step.settings.get("grow") for step in by_node[3:]] == [0.1, 0.1]
+    assert [step.settings.get("grow") for step in by_node[4:]] == [0.1, 0.1]
     assert all(not step.settings for step in twice)
     assert setting(check(keyed("grow", "0.1")), "grow") == 0.1
 
@@ -428,7 +428,8 @@ def test_names_stay_readable(text, name):
 
 def test_upstream():
     recipe = check(RECIPE)
-    assert [step.name for step in recipe.upstream("face_matte")] == ["smooth_track", "convert_face", "face_matte"]
+    names = [step.name for step in recipe.upstream("face_matte")]
+    assert names == ["smooth_track", "convert_face", "steady_face", "face_matte"]
     assert recipe.upstream("composite") == recipe.steps
     assert recipe.upstream("smooth_track") == recipe.steps[:1]
 
@@ -445,7 +446,7 @@ def test_a_chain_must_end_in_a_layer():
 
 
 def test_a_step_may_not_use_itself_or_a_later_one():
-    loop = replace(CONVERT[3], inputs={"layer": "matte_edge", "face": "smooth_track"})
+    loop = replace(CONVERT[4], inputs={"layer": "matte_edge", "face": "smooth_track"})
     with pytest.raises(RecipeError, match="not known yet"):
         check(replace(RECIPE, steps=(*CONVERT[:3], loop)))
 
