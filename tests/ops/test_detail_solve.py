@@ -73,6 +73,31 @@ def test_a_known_smear_is_found(length: float) -> None:
     assert found.speed == pytest.approx(2 * length)
 
 
+@pytest.mark.parametrize("motion", [(12.0, 0.0), (0.0, 12.0), (8.0, 8.0), (3.0, 2.0)])
+def test_a_sharp_plate_is_not_smeared_because_edges_of_the_face_run_another_way(motion: tuple[float, float]) -> None:
+    face = portrait()
+    turned = face[:, 25:145, 62:182].rot90(1, (-2, -1))
+    other = torch.nn.functional.pad(turned, (62, 58, 25, 95), value=0.3)
+    for here, there in ((face, other), (other, face)):
+        assert details.open_share([measured(here, there, motion)] * 5) == 0
+
+
+def test_a_smear_longer_than_the_motion_is_none() -> None:
+    motion = torch.tensor([1.0, 0.0]).view(2, 1, 1).expand(2, *SIZE) * 14
+    plate, _ = streak(portrait(), torch.ones(1, *SIZE), motion)
+    assert measured(portrait(), plate, (28.0, 0.0)).streak == pytest.approx(14, rel=0.25)
+    assert measured(portrait(), plate, (6.0, 0.0)).streak == 0
+
+
+def test_wrinkles_are_not_taken_for_sharpness() -> None:
+    """A face with creases that the plate's lacks is softened no further than by half a square pixel."""
+    y, x = torch.meshgrid(torch.arange(240.0), torch.arange(240.0), indexing="ij")
+    creases = torch.zeros(240, 240)
+    for row in range(30, 150, 9):
+        creases = creases + torch.exp(-((y - row - 3 * torch.sin(x / 9 + row)).square()) / 1.5)
+    assert measured(portrait() * (1 - 0.25 * creases), portrait()).blur < 0.5
+
+
 def test_an_empty_matte_and_odd_light_measure_nothing_wrong() -> None:
     face = portrait()
     nothing = details.measure(face, face, face, oval() * 0, (0.0, 0.0), WIDTH)

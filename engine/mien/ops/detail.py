@@ -24,6 +24,12 @@ LARGEST = 448
 """Pixels along the sides of the part of a face that is measured."""
 EDGES = 0.9
 """Share of the pixels with less of an edge than those that tell most."""
+SLACK = 2.0
+"""How many times worse a blur may fit and be taken for being less: a face may be too sharp rather than too soft."""
+SMEAR_SLACK = 1.15
+"""The same for blur along a motion, which counts as a smear only if even then it is more than that across."""
+OPEN = 1.1
+"""Smears of more than this share of a motion are none: no shutter is open for longer than a frame."""
 PAST = 1.35
 """How many times larger a blur seems at edges than it is: it carries their light past where they are weighed."""
 GLINT = 3.0
@@ -42,8 +48,10 @@ TOLD = 0.44
 """Share of a smear's variance by which gradients along it soften more than those across it."""
 STREAKED = 4.0
 """Pixels of smear from which on a frame tells less about the lens."""
-SMEARED = 1.5
+SMEARED = 2.0
 """Pixels of smear from which on frames tell that the shutter was open: less may be edges of other directions."""
+SHORTEST = 0.2
+"""Share of a frame below which a shutter is not told from one that shows no smear."""
 SHARPEST = 0.008
 """Largest standard deviation that a face is sharpened by, in face widths: more would be painting."""
 STILL = 0.5
@@ -83,14 +91,15 @@ def measure(
     here, there = (_energies(picture, weight) for picture in (face, plate))
     grain = _energies(noise, weight, alone=True)
     across, along = _directions(motion)
-    blur, trust = _softer(here, there, grain, share, 0, across, face_width)
+    blur, trust = _softer(here, there, grain, share, 0, across, face_width, slack=SLACK)
     if blur > LEAST_BLUR:
         # What is left after that blur corrects for what depends on the face.
-        left, _ = _softer(_energies(sharpness.blur(face, blur), weight), there, grain, 0.0, 0, across, face_width)
+        soft = _energies(sharpness.blur(face, blur), weight)
+        left, _ = _softer(soft, there, grain, 0.0, 0, across, face_width, slack=SLACK)
         blur = max(0.0, blur + left)
-    further, _ = _softer(here, there, grain, share, 0, along, face_width, LONGEST)
+    streak = _smear(here, there, grain, share, (across, along), face_width) if speed > FAST else 0.0
+    streak = streak if streak <= OPEN * speed else 0.0
     color, color_trust = _softer(here, there, grain, share, 1, EVERY, face_width)
-    streak = (12 * max(0.0, further - blur) / TOLD) ** 0.5 if speed > FAST else 0.0
     matched = match_blur(face, blur, color if color_trust > SURE else blur)
     return DetailSample(
         # A smear softens a little across itself too: frames with less of it tell more about the lens.
@@ -154,6 +163,7 @@ def _softer(
     direction: Tensor,
     face_width: float,
     most: float = sharpness.SOFTEST,
+    slack: float = 1.0,
 ) -> tuple[float, float]:
     """``sharpness.difference`` of brightness (kind 0) or color (1) in a direction, less the grain of each."""
     noise = grain.lines[kind] @ direction
@@ -164,8 +174,21 @@ def _softer(
         noise / plate.level**2,
         face_width,
         most * PAST**0.5,
+        slack,
     )
     return variance / PAST, trust
+
+
+def _smear(
+    face: Energies, plate: Energies, grain: Energies, share: float, ways: tuple[Tensor, Tensor], face_width: float
+) -> float:
+    """Pixels by which the plate is smeared along a motion; 0 unless the least that it may be softer along it is more
+    than what it is softer across."""
+    across, along = ways
+    plain, _ = _softer(face, plate, grain, share, 0, across, face_width)
+    best, _ = _softer(face, plate, grain, share, 0, along, face_width, LONGEST)
+    least, _ = _softer(face, plate, grain, share, 0, along, face_width, LONGEST, SMEAR_SLACK)
+    return (12 * (best - max(0.0, plain)) / TOLD) ** 0.5 if least > max(0.0, plain) else 0.0
 
 
 def _directions(motion: tuple[float, float]) -> tuple[Tensor, Tensor]:
@@ -226,7 +249,7 @@ def open_share(samples: list[DetailSample]) -> float:
         return 0.0
     least, _ = _reached(told, 0.25)
     middle, streak = _reached(told, 0.5)
-    return middle if streak > SMEARED and least > middle / 2 else 0.0
+    return middle if streak > SMEARED and middle > SHORTEST and least > middle / 2 else 0.0
 
 
 def _reached(told: list[tuple[float, float, float]], part: float) -> tuple[float, float]:

@@ -196,7 +196,13 @@ def _products(picture: Tensor, weight: Tensor) -> Tensor:
 
 
 def difference(
-    face: Tensor, plate: Tensor, face_noise: Tensor, plate_noise: Tensor, face_width: float, most: float = SOFTEST
+    face: Tensor,
+    plate: Tensor,
+    face_noise: Tensor,
+    plate_noise: Tensor,
+    face_width: float,
+    most: float = SOFTEST,
+    slack: float = 1.0,
 ) -> tuple[float, float]:
     """Variance of the blur that makes a face as soft as the plate, and how sure that is (0 to 1).
 
@@ -205,6 +211,7 @@ def difference(
         face_noise, plate_noise: (K,) what grain alone contributes to them.
         face_width: In pixels.
         most: Largest standard deviation of the blur, either way, in face widths.
+        slack: How many times worse than the best a blur may fit and still be as likely; of those the least is taken.
 
     The blur of variance d turns the energies at s into those at s + d, by the semigroup of Gaussians; d is what
     best lays one curve over the other, whatever their contrast. Where it is negative the plate is the sharper.
@@ -225,8 +232,10 @@ def difference(
     steps = torch.linspace(0, 1, 121, dtype=torch.float64).square() * (most * face_width) ** 2
     softer = _misfits(place, logs[1], logs[0], trust, steps)
     sharper = _misfits(place, logs[0], logs[1], trust, steps[1:])
-    shifts = torch.cat([steps, -steps[1:]])
-    return float(shifts[torch.cat([softer, sharper]).argmin()]), float(sure[:4].mean())
+    shifts, misfits = torch.cat([steps, -steps[1:]]), torch.cat([softer, sharper])
+    # Faces whose edges differ in kind, as rims of spectacles and lids do, fit nowhere well.
+    good = shifts[misfits <= slack * misfits.amin()]
+    return float(good[good.abs().argmin()]), float(sure[:4].mean())
 
 
 def _misfits(places: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shifts: Tensor) -> Tensor:
