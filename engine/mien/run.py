@@ -160,6 +160,14 @@ def _with_gathered(job: Job, name: str, values: Mapping[int, Any]) -> Job:
     return replace(job, chain=with_solved(job.chain, name, series))
 
 
+def without_measurements(job: Job) -> Job:
+    """A solved job without what was gathered for solving: frames do not look at it again."""
+    chain = job.chain
+    gathered = [s.name for s in job.recipe.steps if s.name in chain.solved and not declaration(s.node).series]
+    bare: dict[str, Series[Any]] = {name: Series(chain.solved[name].first, ()) for name in gathered}
+    return replace(job, chain=replace(chain, solved={**chain.solved, **bare}))
+
+
 def gather(
     job: Job, name: str, tell: Tell, cancelled: Callable[[], bool], call_at: CallAt = plainly
 ) -> dict[int, Any]:

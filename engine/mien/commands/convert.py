@@ -21,7 +21,7 @@ from mien.movie import write_movie
 from mien.performer import photo_identity, prominent, read_photo, take_identity
 from mien.progress import Note, Outcome, Tell
 from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
-from mien.run import Rendered, render, solved
+from mien.run import Rendered, render, solved, without_measurements
 from mien.types import MienError
 
 
@@ -120,7 +120,7 @@ def run_recipe(
     job = open_job(recipe, device)
 
     def rendered(chosen: Sequence[int]) -> Rendered:
-        return render(solved(job, tell), chosen, tell, force=force)
+        return render(without_measurements(solved(job, tell)), chosen, tell, force=force)
 
     return run_job(job, frames, force, tell, rendered, written, movie)
 

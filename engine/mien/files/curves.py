@@ -8,12 +8,12 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from mien.files.whole import read_small, write_whole
+from mien.files.whole import read_small, write_pieces
 from mien.types import ColorSample, Detail, DetailSample, Grade, MienError, Regions, RegionSample
 
 VERSION = 1
@@ -36,14 +36,17 @@ def write_curves(path: Path, kind: str, values: Mapping[int, tuple[str, Any]], m
     Raises:
         MienError: The folder cannot be written.
     """
-    frames = {
-        str(frame): {"key": key, "value": asdict(value) if hasattr(value, "__dataclass_fields__") else value}
-        for frame, (key, value) in sorted(values.items())
-    }
-    lines = ",\n".join(f"  {json.dumps(frame)}: {json.dumps(entry)}" for frame, entry in frames.items())
-    head = json.dumps({"mien_curves": VERSION, "type": kind, "made_by": made_by})[1:-1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, f'{{{head}, "frames": {{\n{lines}\n}}}}\n'.encode())
+    write_pieces(path, _written(kind, values, made_by))
+
+
+def _written(kind: str, values: Mapping[int, tuple[str, Any]], made_by: str) -> Iterator[bytes]:
+    head = json.dumps({"mien_curves": VERSION, "type": kind, "made_by": made_by})[1:-1]
+    yield f'{{{head}, "frames": {{'.encode()
+    for count, (frame, (key, value)) in enumerate(sorted(values.items())):
+        plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+        yield f'{"," * (count > 0)}\n  "{frame}": {json.dumps({"key": key, "value": plain})}'.encode()
+    yield b"\n}}\n"
 
 
 def read_curves(path: Path) -> tuple[str, dict[int, tuple[str, Any]]]:

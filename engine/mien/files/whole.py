@@ -1,6 +1,7 @@
 """Small files written whole or not at all."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mien.files.atomic import appearing
@@ -16,8 +17,14 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         MienError: The folder cannot be made or written, or the disk is full.
     """
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """``write_whole`` of what is made piece by piece and need never lie in memory at once."""
     with appearing(path) as partial, partial.open("wb") as stream:
-        stream.write(content)
+        for piece in pieces:
+            stream.write(piece)
         stream.flush()
         os.fsync(stream.fileno())
 
