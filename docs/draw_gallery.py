@@ -28,8 +28,10 @@ from mien.types import Layer
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures" / "gallery"
-FRAMES = 7
-WIDTH = 300
+FRAMES = range(22, 25)
+"""Frames of the demo's shot, from its middle, counted from 0."""
+LENGTH = 48
+WIDTH = 260
 """Pixels across of each picture of a row."""
 
 
@@ -70,6 +72,15 @@ WIDE = {"face_matte.forehead": 1.2, "matte_edge.grow": 0.03}
 """A matte that reaches into the hair."""
 REFINED = {"refine_matte.amount": 1.0}
 SOFT = {"matte_edge.soften": 0.2}
+MATTE = "steady_matte"
+"""Step after which a matte is finished."""
+METHODS = ("none", "mean", "tone", "reinhard", "mkl", "transport")
+EYE = (0.05, 0.2, 0.6, 0.7)
+LAID = ("over", "gradient", "mixed", "multiband")
+GRADED = {"match_color.method": "none"}
+PORES = {"detail_face.texture": 1.0}
+TURNED = {"match_color.method": "mkl"}
+WRAPPED = {"composite.wrap": 0.06}
 SWEEPS: tuple[Sweep, ...] = (
     Sweep("face_matte.forehead", (0.0, 0.4, 0.8, 1.2), "How far up the outline reaches.", "matte"),
     Sweep("face_matte.brow", (0.0, 0.5, 1.0), "Brows left out, or in.", "matte", others={"face_matte.forehead": 0.0}),
@@ -80,15 +91,42 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep("matte_edge.falloff", (-0.8, 0.0, 0.8), "Letting go early or late.", "matte", others=SOFT),
     Sweep("matte_edge.chin", (-0.1, 0.0, 0.1), "One side of the face, however the head leans.", "matte"),
     Sweep("matte_edge.left", (-0.1, 0.0, 0.1), "The left of the picture of an upright face.", "matte"),
+    Sweep("matte_edge.right", (-0.1, 0.0, 0.1), "The other side.", "matte"),
+    Sweep("matte_edge.brow", (-0.1, 0.0, 0.1), "The forehead's side.", "matte"),
     Sweep("refine_matte.amount", (0.0, 0.5, 1.0), "Hair over the forehead stays the plate's.", "matte", others=WIDE),
     Sweep("refine_matte.method", ("guided", "hair"), "Quick, or strand by strand.", "matte", others=WIDE | REFINED),
-    Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "The move from face to plate, by daylight."),
-    Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "In warm light.", plate="warm"),
-    Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "In the dark.", plate="dark"),
-    Sweep("match_color.method", ("none", "mean", "tone", "reinhard", "mkl"), "Overexposed.", plate="overexposed"),
+    Sweep("refine_matte.radius", (0.01, 0.04, 0.1), "How far the edge moves.", "matte", others=WIDE | REFINED),
+    Sweep("refine_matte.contrast", (0.01, 0.05, 0.3), "What counts as an edge.", "matte", others=WIDE | REFINED),
+    Sweep("convert_face.eyes", ("performer", "plate"), "Whose eyes.", "face", window=EYE),
+    Sweep("convert_face.mouth", ("performer", "plate"), "Whose mouth."),
+    Sweep("measure_color.space", ("linear", "log", "perceptual"), "Where colors are matched.", others=TURNED),
+    Sweep("measure_color.outliers", (0.0, 0.75, 1.0), "Spectacles do not count."),
+    Sweep("match_color.method", METHODS, "The move from face to plate, by daylight."),
+    Sweep("match_color.method", METHODS, "In warm light.", plate="warm"),
+    Sweep("match_color.method", METHODS, "In the dark.", plate="dark"),
+    Sweep("match_color.method", METHODS, "Overexposed.", plate="overexposed"),
+    Sweep("match_color.method", ("lct", "luminance", "histogram"), "More of them.", plate="warm", shows="face"),
+    Sweep("match_color.keep_luminance", (0.0, 0.5, 1.0), "Color alone, at 1.", plate="overexposed"),
+    Sweep("match_color.keep_saturation", (0.0, 0.5, 1.0), "Paler in warm light.", plate="warm"),
     Sweep("grade_face.amount", (0.0, 0.5, 1.0), "How much of the solved move.", plate="warm"),
-    Sweep("composite.opacity", (0.0, 0.5, 1.0), "From the plate's face to the new one."),
+    Sweep("relight.strength", (0.0, 0.6, 1.0, 2.0), "The plate's broad light and shadow."),
+    Sweep("relight.size", (0.05, 0.15, 0.5), "Small shadows, or broad ones alone.", others={"relight.strength": 1.0}),
+    Sweep("relight.tint", (0.0, 0.5, 1.0), "Light, or its color too.", others={"relight.strength": 1.5}),
+    Sweep("relight.protect", (0.0, 0.5, 1.0), "Eyes and mouth spared.", others={"relight.strength": 2.0}),
+    Sweep("detail_face.sharpness", (0.0, 0.5, 1.0), "From the photograph's sharpness to the plate's.", window=EYE),
+    Sweep("detail_face.soften", (-0.006, 0.0, 0.006, 0.015), "By hand.", window=EYE),
+    Sweep("detail_face.texture", (0.0, 0.5, 1.0), "The plate's own pores.", window=EYE),
+    Sweep("detail_face.texture_size", (0.005, 0.015, 0.05), "How coarse.", window=EYE, others=PORES),
+    Sweep("detail_face.grain", (0.0, 1.0, 4.0), "The plate's grain, and more of it.", window=EYE),
+    Sweep("detail_face.shutter", (0.0, 180.0, 720.0), "By hand.", window=EYE, others={"detail_face.motion": "shutter"}),
+    Sweep("clean_edge.amount", (0.0, 1.0), "Colors of the photograph's background leave the rim.", window=EDGE),
+    Sweep("clean_edge.radius", (0.02, 0.06, 0.15), "From how far inside colors come.", window=EDGE),
+    Sweep("composite.method", LAID, "A face laid on, or joined at its rim; its color not matched.", others=GRADED),
+    Sweep("composite.reach", (0.05, 0.2, 0.5), "Bands.", others={**GRADED, "composite.method": "multiband"}),
+    Sweep("composite.wrap", (0.0, 0.03, 0.1), "Light from behind.", window=EDGE),
+    Sweep("composite.wrap_amount", (0.0, 0.5, 2.0), "How much of it.", window=EDGE, others=WRAPPED),
     Sweep("composite.highlights", (0.0, 0.5, 1.0), "The plate's glints on the new face.", plate="overexposed"),
+    Sweep("composite.opacity", (0.0, 0.5, 1.0), "From the plate's face to the new one."),
 )
 
 
@@ -108,7 +146,11 @@ def main() -> None:
 def prepare(scratch: Path, name: str) -> Path:
     """Make the demo's shot under one light, convert it once, and tell where its recipe lies."""
     folder = scratch / name
-    pattern = demo.make_plate(folder / "plate", FRAMES)
+    pattern, scene = folder / "plate" / "plate.%04d.exr", demo.portrait()
+    pattern.parent.mkdir(parents=True)
+    for row in FRAMES:
+        path = Path(str(pattern) % (demo.FIRST + row))
+        demo.write_frame(path, demo.picture(scene, row, LENGTH), demo.FIRST + row)
     if name != "daylight":
         relight(open_shot(pattern).frames, pattern, np.array(PLATES[name], np.float32))
     arguments = ConvertArguments(
@@ -146,12 +188,15 @@ def draw(sweep: Sweep, recipe: Path) -> None:
 def look(sweep: Sweep, recipe: Path, value: object) -> NDArray[np.uint8]:
     """The picture of one value, cut to the face."""
     job = job_with(recipe, {**sweep.others, sweep.setting: value})
-    frame = job.shot.frames[FRAMES // 2]
+    # Mattes depend on nothing that is solved.
+    target = MATTE if sweep.shows == "matte" else job.recipe.steps[-1].name
+    job = job if sweep.shows == "matte" else solved(job, lambda event: None)
+    frame = job.shot.frames[len(FRAMES) // 2]
     source = read_source(job, frame, "", whole=False)
     plate = plate_of(job, frame, source)
-    values = evaluate(job.chain, frame, plate, job.recipe.steps[-1].name)
+    values = evaluate(job.chain, frame, plate, target)
     assert values is not None and source.face is not None
-    layer: Layer = values[job.recipe.steps[-1].name]
+    layer: Layer = values[target]
     shown = {
         "comp": lambda: over(layer.image, plate.image, layer.matte),
         "face": lambda: layer.image,
@@ -168,12 +213,12 @@ def look(sweep: Sweep, recipe: Path, value: object) -> NDArray[np.uint8]:
 
 
 def job_with(path: Path, settings: Mapping[str, object]) -> Job:
-    """A solved job with other settings."""
+    """A job with other settings, its curves not solved yet."""
     recipe = recipes.read(path)
     steps = tuple(
         replace(step, settings={**step.settings, **settings_of(step.name, settings)}) for step in recipe.steps
     )
-    return solved(open_job(recipes.check(replace(recipe, steps=steps)), "cpu"), lambda event: None)
+    return open_job(recipes.check(replace(recipe, steps=steps)), "cpu")
 
 
 def settings_of(step: str, settings: Mapping[str, object]) -> dict[str, object]:
@@ -184,7 +229,8 @@ def settings_of(step: str, settings: Mapping[str, object]) -> dict[str, object]:
 def picture_of(sweep: Sweep) -> str:
     """Name of a sweep's picture."""
     light = "" if sweep.plate == "daylight" else f".{sweep.plate}"
-    return f"{sweep.setting}{light}.jpg"
+    shown = "" if sweep.shows == "comp" else f".{sweep.shows}"
+    return f"{sweep.setting}{light}{shown}.jpg"
 
 
 def page() -> str:
@@ -194,9 +240,9 @@ def page() -> str:
     lines = [
         "# Gallery",
         "",
-        "What each setting does, on the shot of `mien demo`: a portrait of Eileen Collins (NASA, public domain) made to",
-        "move, with the face of Grace Hopper (US Navy, public domain). Drawn by `docs/draw_gallery.py`; every picture",
-        "is synthetic where the face is.",
+        "What each setting does, on the shot of `mien demo`: a portrait of Eileen Collins (NASA, public domain) made",
+        "to move, with the face of Grace Hopper (US Navy, public domain). Drawn by `docs/draw_gallery.py`; every face",
+        "in it is put on.",
     ]
     told: set[str] = set()
     for sweep in SWEEPS:
