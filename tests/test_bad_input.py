@@ -375,7 +375,7 @@ def test_a_disk_with_no_room_for_pictures(made: Made, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=limited(20_000),
+        preexec_fn=limited(60_000),
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     failed = json.loads(done.stdout.splitlines()[-1])["failed"]

@@ -96,7 +96,7 @@ def test_the_file_is_an_ordinary_exr(made: Made, session: Session) -> None:
     [
         ({"composite__opacity": 0.4}, {"composite"}),
         ({"grade_face__amount": 0.3}, {"grade_face", "composite"}),
-        ({"match_color__method": "mean"}, {"grade_face", "composite"}),
+        ({"match_color__method": "reinhard"}, {"grade_face", "composite"}),
         ({"matte_edge__soften": 0.05}, {"matte_edge", "composite"}),
         ({"matte_edge__grow": 0.2}, {"matte_edge", "composite"}),
         ({"face_matte__forehead": 0.2}, {"face_matte", "composite"}),

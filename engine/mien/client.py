@@ -213,8 +213,12 @@ class Engine:
                 raise EngineDied("This engine was closed.")
             self._count += 1
             request = Request(self, self._count, listen)
-            while self._life is None or not self._life.send(request, dict(fields, id=request.id, do=do)):
+            message = dict(fields, id=request.id, do=do)
+            if self._life is None or not self._life.send(request, message):
+                # It has the request before it can die of its own start, so that each death is told once.
                 self._life = _Life(self._command, self._on_log, self._died)
+                self._life.send(request, message)
+                self._life.begin()
         return request
 
     def call(self, do: str, timeout: float | None = None, **fields: Any) -> Event:
@@ -290,6 +294,9 @@ class _Life:
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
         self._killed = False
+
+    def begin(self) -> None:
+        """Start the process, in a thread of its own."""
         # Linux ends the engine when the thread that started it ends, so this thread stays as long as it.
         threading.Thread(target=self._live, name="mien engine", daemon=True).start()
 

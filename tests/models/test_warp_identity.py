@@ -340,9 +340,9 @@ def test_a_softened_edge_leaves_mouth_and_cheek_as_the_identity_faded_them() -> 
     identity, plate = warp_identity([warp_source(grainy(), closed)]), Plate(grainy(seed=2), (0, 0))
     for face in (opened, cheek):
         layer = convert_face(plate, face, identity)
-        shaped = matte_edge(face_matte(layer, face), soften=0.1).matte
+        shaped = matte_edge(face_matte(layer, face), face, soften=0.1).matte
         assert (shaped <= layer.matte + 1e-6).all()
-        deep = matte_edge(face_matte(layer, face, source="hull"), soften=0.1).matte > 0.999
+        deep = matte_edge(face_matte(layer, face, source="hull"), face, soften=0.1).matte > 0.999
         assert torch.allclose(shaped[deep], layer.matte[deep], atol=2e-3)
 
 
