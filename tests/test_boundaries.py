@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.types": {"torch"},
     "mien.ops": {"torch", "mien.ops", *VALUES},
     "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.ops", *VALUES},
-    "mien.files": {"torch", "numpy", "scipy", "cv2", "OpenImageIO", "av", "safetensors", "mien.files", *VALUES},
+    "mien.files": {*ARRAYS, "scipy", "OpenImageIO", "av", "blake3", "safetensors", "mien.files", *VALUES},
     "mien.models": {
         *ARRAYS, "face_alignment", "onnxruntime", "safetensors", "mien.models", "mien.ops", *VALUES,
     },

@@ -19,7 +19,7 @@ from mien.color import load as load_colors
 from mien.files.identities import IdentityFile, read_identity
 from mien.files.shot import Shot, open_shot
 from mien.files.tracks import TrackFile, read_tracks
-from mien.files.whole import read_small, write_whole
+from mien.files.whole import content_hash, read_small, write_whole
 from mien.footage import plate_space
 from mien.performer import open_identity, prominent
 from mien.recipe import Recipe, Step, at_frame, digest
@@ -27,7 +27,6 @@ from mien.roto import chosen, file_at, read_roto
 from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
-CHUNK = 1 << 20
 MOST_PRINTS = 1 << 28
 """Bytes of the largest memory of hashes that is read."""
 Part = TypeVar("Part")
@@ -113,15 +112,12 @@ class Fingerprints:
             remembered = self.known.get(str(file))
             if remembered and remembered[:2] == [facts.st_size, facts.st_mtime_ns]:
                 return str(remembered[2])
-            hasher = hashlib.blake2b(digest_size=16)
-            with file.open("rb") as stream:
-                while chunk := stream.read(CHUNK):
-                    hasher.update(chunk)
         except OSError as error:
             raise MienError(f"Cannot read {file}: {error.strerror}. Check the path.") from error
-        self.known[str(file)] = [facts.st_size, facts.st_mtime_ns, hasher.hexdigest()]
+        found = content_hash(file)
+        self.known[str(file)] = [facts.st_size, facts.st_mtime_ns, found]
         self.changed = True
-        return hasher.hexdigest()
+        return found
 
     def save(self) -> None:
         """Write the memory, whole or not at all; losing it costs only time."""

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from blake3 import blake3
+
 from mien.files.atomic import appearing
 from mien.types import MienError
 
@@ -50,3 +52,21 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
     if len(content) > limit:
         raise MienError(f"{path} is larger than {limit >> 20} MiB, too large for a {what}. Check the path.")
     return bytes(content)
+
+
+def content_hash(path: Path) -> str:
+    """Hash of all of a file's bytes, of any length: 32 hexadecimal digits.
+
+    A plate's frame is hashed whole, so this must cost less than reading its pixels: BLAKE3, some GiB a second.
+
+    Raises:
+        MienError: The file cannot be read.
+    """
+    hasher, piece = blake3(), memoryview(bytearray(PIECE))
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while count := stream.readinto(piece):
+                hasher.update(piece[:count])
+    except OSError as error:
+        raise MienError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    return hasher.hexdigest(length=16)
