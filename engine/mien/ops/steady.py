@@ -9,6 +9,8 @@ from torch.nn import functional as F
 ROUNDS = 4
 """How often outliers are weighed anew."""
 SURE = 1e-9
+PIECE = 64
+"""Frames that are fitted at a time, so that memory does not grow with the shot."""
 
 
 def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
@@ -23,9 +25,21 @@ def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
     reach = max(1, math.ceil(3 * frames))
     offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
     near = torch.exp(-0.5 * (offset / frames).square())
-    rows = windows(values.double().T, reach).movedim(0, -1)
+    around = windows(values.double().T, reach).movedim(0, -1)
     base = windows(weight.double()[None], reach)[0] * near
-    trust, result = base, values.double()
+    pieces = zip(around.split(PIECE), base.split(PIECE))
+    result = torch.cat([_settled(offset, rows, trust) for rows, trust in pieces])
+    empty = base.sum(1) <= SURE
+    if bool(empty.any()):
+        known = (~empty).nonzero().flatten()
+        nearest = known[(torch.arange(len(values))[:, None] - known).abs().argmin(1)]
+        result = result[nearest]
+    return result.to(values.dtype)
+
+
+def _settled(offset: Tensor, rows: Tensor, base: Tensor) -> Tensor:
+    """(F, C) values of lines through (F, W, C) rows, outliers weighed anew until they no longer count."""
+    trust, result = base, rows[:, rows.shape[1] // 2]
     for _ in range(ROUNDS):
         lines = _line(offset, rows, trust)
         result = lines[0]
@@ -34,12 +48,7 @@ def smooth(values: Tensor, weight: Tensor, frames: float) -> Tensor:
         # A frame that is out in one channel is out in all.
         strange = (apart / (6 * usual[:, None])).amax(-1).clamp_max(1)
         trust = base * (1 - strange.square()).square()
-    empty = base.sum(1) <= SURE
-    if bool(empty.any()):
-        known = (~empty).nonzero().flatten()
-        nearest = known[(torch.arange(len(values))[:, None] - known).abs().argmin(1)]
-        result = result[nearest]
-    return result.to(values.dtype)
+    return result
 
 
 def windows(lines: Tensor, reach: int) -> Tensor:
