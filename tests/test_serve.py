@@ -386,6 +386,12 @@ def test_every_request_of_a_drag_is_answered_once(engine, made):
     assert Counter(one["id"] for one in heard if one["event"] in LAST) == dict.fromkeys([r.id for r in requests], 1)
 
 
+def oiio_write(path, pixels):
+    import OpenImageIO as oiio
+
+    assert oiio.ImageBuf(pixels).write(str(path))
+
+
 def test_cancel_ends_long_work_and_leaves_nothing_half_written(engine, tmp_path):
     long = make_shot(tmp_path, count=60, write=("layer",))
     for do in ("solve", "render"):
@@ -402,6 +408,59 @@ def test_cancel_ends_long_work_and_leaves_nothing_half_written(engine, tmp_path)
     assert engine.call("status", PATIENCE)["open"] == []
     assert engine.call("render", PATIENCE, recipe=str(long.recipe), frames=[1001, 1002])["failed"] == []
     assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_check_tells_what_a_render_would_write(engine, tmp_path):
+    made = make_shot(tmp_path, count=4, write=("layer",))
+    ask = {"recipe": str(made.recipe)}
+    nothing: dict = {"fresh": [], "stale": [], "absent": [], "no_plate": []}
+
+    def found(**changes):
+        answer = engine.call("check", PATIENCE, **ask, **changes)
+        return {name: answer[name] for name in nothing}
+
+    frames = list(made.frames)
+    assert found() == {**nothing, "absent": frames}
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.exr"))
+    written = engine.call("render", PATIENCE, **ask, frames=[1001, 1003])["done"]
+    assert written == 3
+    assert found() == {**nothing, "fresh": [1001, 1002, 1003], "absent": [1004]}
+    assert found(frames=[1002, 1003]) == {**nothing, "fresh": [1002, 1003]}
+    # A setting of the finish leaves the solve true; one of the matte asks for a new one.
+    assert found(settings={"composite.opacity": 0.5})["stale"] == [1001, 1002, 1003]
+    assert found(settings={"composite.opacity": [[1001, 1.0], [1002, 1.0], [1003, 0.5]]})["fresh"] == [1001, 1002]
+    assert found(settings={"matte_edge.grow": 0.01})["stale"] == [1001, 1002, 1003]
+    plate = next(path for path in sorted(made.folder.rglob("*1002.exr")) if str(path).startswith(made.plate[:-8]))
+    plate.unlink()
+    assert found()["no_plate"] == [1002]
+
+
+def test_inspect_tells_of_plates_and_files(engine, made):
+    plate = engine.call("inspect", PATIENCE, path=made.plate)
+    assert plate["range"] == [made.frames[0], made.frames[-1]] and plate["missing"] == []
+    assert len(plate["size"]) == 2 and len(plate["data"]) == 4
+    assert engine.call("inspect", PATIENCE, path=str(made.track))["is"] == "track"
+    assert "identity" in engine.call("inspect", PATIENCE, path=str(made.identity))["is"]
+    for path, says in [("/none/there.exr", "there.exr"), ("here.exr", "not absolute")]:
+        with pytest.raises(EngineError, match=says):
+            engine.call("inspect", PATIENCE, path=path)
+
+
+def test_an_identity_of_a_photograph_says_whose_it_is(engine, tmp_path):
+    from skimage import data
+
+    photo = tmp_path / "collins.png"
+    oiio_write(photo, data.astronaut())
+    ask = {"folder": str(tmp_path), "sources": ["collins.png"], "plate": "collins.png", "output": "one.safetensors"}
+    made = engine.call("identity", PATIENCE, **ask, likeness="Eileen Collins", release="public domain")
+    assert made["written"] == [str(tmp_path / "one.safetensors")] and made["likeness"] == "Eileen Collins"
+    for changes, says in [
+        ({"sources": []}, "sources is empty"),
+        ({"output": "../one.safetensors"}, "outside the job"),
+        ({"release_until": "soon"}, "YYYY-MM-DD"),
+    ]:
+        with pytest.raises(EngineError, match=says):
+            engine.call("identity", PATIENCE, **{**ask, **changes})
 
 
 def test_faults_of_a_recipe_are_told_in_words(engine, made):

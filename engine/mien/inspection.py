@@ -32,14 +32,10 @@ def inspect_file(path: Path, *, as_json: bool) -> None:
     Raises:
         MienError: It is missing, damaged, or nothing that mien knows.
     """
-    if track_path(path):
-        tracks = read_tracks(path)
-        if as_json:
-            print(json.dumps({"is": "track", **track_report(tracks)}, indent=1))
-        else:
-            print_tracks(tracks, Console())
+    if track_path(path) and not as_json:
+        print_tracks(read_tracks(path), Console())
         return
-    facts = _facts(path)
+    facts = facts_of(path)
     if as_json:
         print(json.dumps(facts, indent=1, default=str))
         return
@@ -48,9 +44,16 @@ def inspect_file(path: Path, *, as_json: bool) -> None:
         console.print(f"[bold]{name.replace('_', ' ')}[/bold]  {escape(_plain(value))}", soft_wrap=True)
 
 
-def _facts(path: Path) -> Facts:
+def facts_of(path: Path) -> Facts:
+    """What a file is, as plain data.
+
+    Raises:
+        MienError: It is missing, damaged, or nothing that mien knows.
+    """
     if not path.exists():
         raise MienError(f"There is no {path}. Check the path.")
+    if track_path(path):
+        return {"is": "track", **track_report(read_tracks(path))}
     if is_faceset(path) or path.name == INDEX:
         return _faceset(path)
     if path.suffix.lower() in STILLS | MOVIES:

@@ -178,25 +178,7 @@ def gather(
     job = with_neighbors(job, plate_at)
     path = job.folder / "solve" / f"{name}.json"
     kind = declaration(job.recipe.step(name).node).output
-    known: dict[int, tuple[str, Any]] = {}
-    if path.is_file():
-        try:
-            there, before = read_curves(path)
-            known = before if there == kind else {}
-        except MienError as error:
-            tell(Note(f"{error} Solving again.", "warning"))
-    values: dict[int, tuple[str, Any]] = {}
-    todo = []
-    for frame in job.shot.frames:
-        try:
-            key = frame_key(job, frame, name)
-        except MienError:
-            continue
-        if known.get(frame, ("", None))[0] == key:
-            values[frame] = known[frame]
-        else:
-            todo.append((frame, key))
-    job.prints.save()
+    known, values, todo = _remembered(job, name, tell)
 
     def read(item: tuple[int, str]) -> Source:
         return read_source(job, *item, whole=False)
@@ -222,6 +204,78 @@ def gather(
             # A run that is stopped leaves what was known of the other frames.
             write_curves(path, kind, {**known, **values}, f"mien {ENGINE}")
     return {frame: value for frame, (_, value) in values.items()}
+
+
+def _remembered(
+    job: Job, name: str, tell: Tell
+) -> tuple[dict[int, tuple[str, Any]], dict[int, tuple[str, Any]], list[tuple[int, str]]]:
+    """What is on disk of a step's values with their keys, those that are still true, and frames to measure."""
+    path = job.folder / "solve" / f"{name}.json"
+    kind = declaration(job.recipe.step(name).node).output
+    known: dict[int, tuple[str, Any]] = {}
+    if path.is_file():
+        try:
+            there, before = read_curves(path)
+            known = before if there == kind else {}
+        except MienError as error:
+            tell(Note(f"{error} Solving again.", "warning"))
+    values: dict[int, tuple[str, Any]] = {}
+    todo = []
+    for frame in job.shot.frames:
+        try:
+            key = frame_key(job, frame, name)
+        except MienError:
+            continue
+        if known.get(frame, ("", None))[0] == key:
+            values[frame] = known[frame]
+        else:
+            todo.append((frame, key))
+    job.prints.save()
+    return known, values, todo
+
+
+@torch.inference_mode()
+def recalled(job: Job) -> Job | None:
+    """The job as ``solved`` leaves it, if nothing has to be measured for that; None if something has."""
+    job = with_neighbors(job, plate_at)
+    while True:
+        step, names = next(solves(job.chain), (None, ()))
+        if step is None:
+            return job
+        for name in names:
+            _, values, todo = _remembered(job, name, lambda event: None)
+            if todo:
+                return None
+            job = _with_gathered(job, name, {frame: value for frame, (_, value) in values.items()})
+        job = replace(job, chain=solve(job.chain, step))
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Frames whose files are what a render would write now, are out of date, or are not all there."""
+
+    fresh: tuple[int, ...]
+    stale: tuple[int, ...]
+    absent: tuple[int, ...]
+
+
+def freshness(job: Job, frames: Sequence[int]) -> Freshness:
+    """Which frames a render would write; nothing is computed or written.
+
+    Where the shot would have to be measured again, no frame is fresh.
+    """
+    ready = recalled(job)
+    destination = Destination(job if ready is None else ready)
+    final = job.recipe.steps[-1].name
+    found: dict[str, list[int]] = {"fresh": [], "stale": [], "absent": []}
+    for frame in frames:
+        if not all(path.is_file() for path in destination.files(frame).values()):
+            found["absent"].append(frame)
+        elif ready is not None and up_to_date(destination, frame, frame_key(ready, frame, final)):
+            found["fresh"].append(frame)
+        else:
+            found["stale"].append(frame)
+    return Freshness(*(tuple(found[name]) for name in ("fresh", "stale", "absent")))
 
 
 def measured(job: Job, frame: int, face: Face, plate: Plate, name: str, call_at: CallAt = plainly) -> Any:

@@ -261,6 +261,17 @@ def _facts(shot: Shot) -> list[Any]:
     return [shot.first, shot.last, list(shot.missing), facts]
 
 
+def make_identity(arguments: ConvertArguments, path: Path, tell: Tell) -> Path:
+    """Make the identity file ``path`` of the sources, as ``convert_shot`` does before it tracks.
+
+    Raises:
+        RecipeError: Something in the arguments cannot be.
+        MienError: A source cannot be used.
+    """
+    plate = open_plate(arguments.plate)
+    return _identity(arguments, plate, _whole_range(arguments.plate, plate.shot), path, tell)
+
+
 def _identity(
     arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell
 ) -> Path:

@@ -217,25 +217,27 @@ class Desk:
                 if interruptible:
                     self._exposed = None
         except Cancelled:
-            # Said before the stages of a pipeline are left, which finish the files that they are writing.
-            self.answer(ticket, "cancelled", {})
             return "cancelled", {}
         except Exception as error:  # noqa: BLE001  the boundary of the process: the asker hears of everything
             return "error", error
 
     def cancel(self, ticket: Ticket) -> None:
-        """End a request as soon as can be; the last word on it is ``cancelled``, unless it was done before."""
+        """End a request; the last word on it is ``cancelled``, unless it was done before.
+
+        It is said at once. What is being computed or written meanwhile ends by itself, before the lane goes on.
+        """
         with self._lock:
             again = ticket.cancelled.is_set()
             ticket.cancelled.set()
         if again:
             return
-        if ticket.lane != "at once" and self.queues[ticket.lane].withdraw(ticket):
-            self.answer(ticket, "cancelled", {})
-        elif ticket.on_cancel is not None:
+        waited = ticket.lane != "at once" and self.queues[ticket.lane].withdraw(ticket)
+        if ticket.on_cancel is not None and not waited:
             ticket.on_cancel()
-        elif ticket.lane == "batch":
+            return
+        if ticket.lane == "batch" and not waited:
             threading.Thread(target=self._knock, args=(ticket,), name="knock", daemon=True).start()
+        self.answer(ticket, "cancelled", {})
 
     def _knock(self, ticket: Ticket) -> None:
         """Interrupt the main thread where it still works on a cancelled ticket, as Ctrl-C would."""

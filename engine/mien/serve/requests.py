@@ -133,6 +133,47 @@ class Render(Job):
 
 
 @dataclass(frozen=True)
+class Check(Job):
+    """Which frames of ``frames``, else of the shot, a render would have to write; writes nothing."""
+
+    frames: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """What a file is: ``path`` of a plate, track, identity, recipe or rendered frame."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Perform:
+    """Make an identity of photographs, or of a take, of a consenting performer; nothing is trained.
+
+    Attributes:
+        folder: The job's folder.
+        sources: Pictures, or one movie or sequence.
+        output: Identity file to write.
+        plate: The plate, whose frame ``first`` meets frame ``start`` of a take.
+    """
+
+    folder: str
+    sources: tuple[str, ...]
+    output: str
+    plate: str
+    frames: tuple[int, int] | None = None
+    colorspace: str | None = None
+    ocio: str | None = None
+    layer: str | None = None
+    source_colorspace: str | None = None
+    source_start: int | None = None
+    likeness: str = ""
+    release: str = ""
+    release_until: str = ""
+    detector: str = "builtin"
+
+
+@dataclass(frozen=True)
 class Show(Job):
     """Hand over one frame's pixels: a ``render`` request with ``frame``.
 
@@ -182,6 +223,9 @@ COMMANDS: Mapping[str, tuple[type[Any], Lane]] = types.MappingProxyType(
         "track": (Track, "batch"),
         "solve": (Solve, "batch"),
         "render": (Render, "batch"),
+        "check": (Check, "batch"),
+        "inspect": (Inspect, "view"),
+        "identity": (Perform, "batch"),
         "train": (Train, "train"),
     }
 )

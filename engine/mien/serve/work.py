@@ -11,16 +11,32 @@ from mien import recipe as recipes
 from mien import session as sessions
 from mien.chain import declaration
 from mien.commands import PlateArguments, TrackArguments, track_shot
-from mien.commands.convert import run_job
+from mien.commands.convert import ConvertArguments, make_identity, run_job
 from mien.declare import nearest
 from mien.files.cache import open_cache
+from mien.files.shot import MOVIES, STILLS, open_shot, read_header
 from mien.files.tracks import read_tracks
+from mien.inspection import facts_of
 from mien.progress import Outcome, Tell
 from mien.recipe import Recipe
-from mien.run import Rendered
+from mien.run import Rendered, freshness
 from mien.serve.desk import Cancelled, Ticket
 from mien.serve.fence import Fence
-from mien.serve.requests import Clear, Id, Job, Render, RequestError, Show, Solve, Status, Track, Train
+from mien.serve.requests import (
+    Check,
+    Clear,
+    Id,
+    Inspect,
+    Job,
+    Perform,
+    Render,
+    RequestError,
+    Show,
+    Solve,
+    Status,
+    Track,
+    Train,
+)
 from mien.session import Session, View
 from mien.session.view import LAYERS
 from mien.tracking import lost
@@ -56,6 +72,12 @@ class Work:
                 return self._render(request, tell, unwanted)
             if isinstance(request, Solve):
                 return self._solve(request, tell, unwanted)
+            if isinstance(request, Check):
+                return self._check(request)
+            if isinstance(request, Inspect):
+                return inspect(request)
+            if isinstance(request, Perform):
+                return self._identity(request, tell)
             if isinstance(request, Track):
                 return self._track(request, tell)
             if isinstance(request, Train):
@@ -100,6 +122,36 @@ class Work:
 
         outcome = run_job(session.open(recipe), request.frames, force, tell, rendered)
         return {**plain(outcome), "curves": curve_files(recipe)}
+
+    def _check(self, request: Check) -> Mapping[str, Any]:
+        recipe, _ = self._recipe(request)
+        job = self.session.open(recipe)
+        first, last = request.frames or (recipe.plate.first, recipe.plate.last)
+        inside = [frame for frame in job.shot.frames if first <= frame <= last]
+        no_plate = [frame for frame in job.shot.missing if first <= frame <= last]
+        found = freshness(job, inside)
+        return {**asdict(found), "no_plate": no_plate}
+
+    def _identity(self, request: Perform, tell: Tell) -> Mapping[str, Any]:
+        folder = self._fence.folder(request.folder)
+        output = self._fence.output(request.output, folder)
+        arguments = ConvertArguments(
+            plate=PlateArguments(
+                str(folder / request.plate), request.frames, request.colorspace, request.ocio, request.layer
+            ),
+            folder=output.parent,
+            sources=tuple(str(folder / source) for source in request.sources),
+            source_colorspace=request.source_colorspace,
+            source_start=request.source_start,
+            likeness=request.likeness,
+            release=request.release,
+            release_until=request.release_until,
+            tracking=TrackArguments(detector=request.detector, device=self._device),
+            device=self._device,
+        )
+        if not request.sources:
+            raise RequestError("identity: sources is empty. Name a photograph, or a take.")
+        return {"written": [str(make_identity(arguments, output, tell))], **facts_of(output)}
 
     def _track(self, request: Track, tell: Tell) -> Mapping[str, Any]:
         folder = self._fence.folder(request.folder)
@@ -174,6 +226,24 @@ class Work:
             steps = recipes.located(recipes.change_steps(recipe.steps, request.settings), folder)
             recipe = recipes.check(replace(recipe, steps=steps))
         return recipe, folder
+
+
+def inspect(request: Inspect) -> Mapping[str, Any]:
+    """What a file is; of pictures also in numbers: ``size``, ``data`` (x, y, width, height), ``range``, ``missing``."""
+    path = Path(request.path)
+    if not path.is_absolute():
+        raise RequestError(f"The path {request.path!r} is not absolute: write the whole path.")
+    if path.suffix.lower() not in STILLS | MOVIES:
+        return facts_of(path)
+    shot = open_shot(request.path)
+    header = read_header(shot, shot.first)
+    return {
+        **facts_of(shot.file(shot.first)),
+        "size": list(header.size),
+        "data": [header.data.x, header.data.y, header.data.width, header.data.height],
+        "range": [shot.first, shot.last],
+        "missing": list(shot.missing),
+    }
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:
