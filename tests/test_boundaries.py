@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "mien.train",
     },
     "mien.client": set(),
+    "mien.hosts": {"mien.hosts"},
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
     "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.models", "mien.train", *RUNNER},
     "mien.__main__": {"typer", "mien.client", "mien.commands", "mien.serve", "mien.trainline", *WORKING, *RUNNER},
