@@ -196,7 +196,7 @@ def write(destination: Destination, made: Delivered) -> None:
     Raises:
         MienError: A file cannot be written.
     """
-    job = destination.job
+    job, output = destination.job, destination.job.recipe.output
     files = destination.files(made.frame)
     provenance = {**job.provenance, "frame_key": made.key, "frame": str(made.frame)}
     color = job.colors.interop_id(destination.layer_space)
@@ -215,6 +215,7 @@ def write(destination: Destination, made: Delivered) -> None:
             corner=made.corner,
             provenance=provenance,
             color=color,
+            pixel_type="float" if output.pixels == "float" else "half",
         )
     if made.maps is not None:
         for role, coordinates in zip(("stabilize", "restore"), made.maps):

@@ -260,6 +260,20 @@ def test_another_color_space_drops_what_no_longer_holds(plate: Path, tmp_path: P
     assert written.color == "lin_rec709_scene" and written.chromaticities is None
 
 
+def test_a_host_pair_of_floats_keeps_every_bit_of_a_finite_face(plate: Path, tmp_path: Path) -> None:
+    header = read_header(open_shot(plate), 1001)
+    _, matte, raw = layer_of(np.random.default_rng(5))
+    shapes = {"matte": matte, "distance": matte, "hold_out": matte}
+    write_host(
+        tmp_path / "raw.exr", tmp_path / "matte.exr", header, raw=raw, **shapes, corner=(0, 0), provenance=MADE,
+        pixel_type="float",
+    )  # fmt: skip
+    written = open_shot(tmp_path / "raw.exr")
+    assert set(read_header(written, 1).types) == {"float"}
+    region = Region(0, 0, matte.shape[1], matte.shape[0])
+    assert np.array_equal(read_region(written, 1, region).view(np.uint32), raw.view(np.uint32))
+
+
 def test_host_pair(plate: Path, tmp_path: Path) -> None:
     shot = open_shot(plate)
     header = read_header(shot, 1001)

@@ -135,10 +135,11 @@ def write_host(
     corner: tuple[int, int],
     provenance: Mapping[str, str],
     color: str | None = None,
+    pixel_type: PixelType = "half",
 ) -> None:
     """Write the pair of pictures for hosts that take single layers and full windows; ``raw`` first.
 
-    ``raw`` (h, w, 3) becomes finite half R G B. The other file is float: R the matte, G the signed distance
+    ``raw`` (h, w, 3) becomes finite R G B of ``pixel_type``. The other file is float: R the matte, G the signed distance
     in pixels (positive inside), B the hold-out, A 1. Around the region the distance goes on as its lowest.
 
     Raises:
@@ -146,8 +147,8 @@ def write_host(
     """
     region = Region(*corner, matte.shape[1], matte.shape[0])
     finite = np.nan_to_num(raw, nan=0.0, posinf=float(_HALF_MAX), neginf=-float(_HALF_MAX))
-    full = _placed(_stored(finite, np.float16), region, header.display, 0.0)
-    _write(raw_path, [(_spec(header, header.display, ("R", "G", "B"), "half", color, provenance), full)])
+    full = _placed(_stored(finite, np.float16 if pixel_type == "half" else np.float32), region, header.display, 0.0)
+    _write(raw_path, [(_spec(header, header.display, ("R", "G", "B"), pixel_type, color, provenance), full)])
     shape = np.empty((header.display.height, header.display.width, 4), np.float32)
     lowest = min(0.0, float(distance.min())) if distance.size else 0.0
     for index, (values, around) in enumerate(((matte, 0.0), (distance, lowest), (hold_out, 0.0))):
