@@ -14,7 +14,7 @@ from mien.ops import grade as moves
 from mien.ops import region
 from mien.ops.deflicker import alike, flicker, log_light
 from mien.ops.grain import lay
-from mien.ops.motion_blur import streak, velocity_field
+from mien.ops.motion_blur import Velocities, streak, velocities
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
 from mien.tracking.motion import seen_from
@@ -166,12 +166,13 @@ def detail_face(
     added = math.copysign((soften * layer.face_width) ** 2, soften)
     blur = sharpness * detail.blur * scale**2 + added
     color = sharpness * detail.color_blur * scale**2 + added
-    path = _path(layer, face, {"measured": detail.shutter, "shutter": shutter / 360, "none": 0.0}[motion])
+    opened = {"measured": detail.shutter, "shutter": shutter / 360, "none": 0.0}[motion]
+    moving = _moving(layer, face, opened)
     missing = [grain**2 * share for share in detail.missing] if scale > PROXY else [0.0] * 3
-    idle = not texture and details.unchanged(blur, color) and path is None
+    idle = not texture and details.unchanged(blur, color) and moving is None
     if idle and (detail.grain.weight <= 0 or not any(missing)):
         return layer
-    longest = 0.0 if path is None else float(path.square().sum(0).amax().sqrt())
+    longest = 0.0 if moving is None else opened * moving.fastest(*region.occupied(layer.matte))
     margin = math.ceil(longest / 2 + 4 * math.sqrt(max(blur, color, 0.0))) + 4
     rows, columns = region.occupied(layer.matte, margin)
     if rows.start == rows.stop:
@@ -183,8 +184,8 @@ def detail_face(
         skinned = _skin(placed, face)
         image = carry_texture(image, under(placed, plate), matte * skinned, texture_size * layer.face_width, texture)
     image = details.match_blur(image, blur, color, details.own_grain(detail, image) if blur < 0 else 0.0)
-    if path is not None:
-        image, matte = streak(image, matte, path[..., rows, columns])
+    if moving is not None:
+        image, matte = streak(image, matte, moving.at(rows, columns) * opened)
         held = layer.mattes.get("held")
         matte = matte if held is None else torch.minimum(matte, 1 - held[..., rows, columns])
     share = image.new_tensor(missing)[:, None, None] * (1 - (min(texture, 1.0) * skinned).square())
@@ -192,15 +193,15 @@ def detail_face(
     return _pasted(layer, image, matte, rows, columns)
 
 
-def _path(layer: Layer, face: Face, share: float) -> Tensor | None:
-    """(2, H, W) how far every pixel of a layer goes while the shutter is open; None where nothing moves."""
+def _moving(layer: Layer, face: Face, share: float) -> Velocities | None:
+    """How a layer moves; None where it goes nowhere while the shutter is open for a ``share`` of the frame."""
     if share <= 0 or face.velocity is None:
         return None
     if float(face.velocity[:, :2].square().sum(-1).amax()) ** 0.5 * share <= details.STILL:
         return None
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
-    speed = velocity_field(face.points, face.velocity, face.weight, layer.face_width, layer.corner, size)
-    return (speed * share).to(layer.image)
+    found = velocities(face.points, face.velocity, face.weight, layer.face_width, layer.corner, size)
+    return found._replace(cells=found.cells.to(layer.image))
 
 
 def _skin(layer: Layer, face: Face) -> Tensor:

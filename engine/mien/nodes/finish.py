@@ -117,9 +117,10 @@ def composite(
     if method == "mixed":
         image = mixed.keep(image, back, placed.matte, white, around(placed, SEAM / 2), SHAPE * placed.face_width)
     if highlights:
-        carried = blend.carry_highlights(image, back, white, highlights)
+        own, image = image, blend.carry_highlights(image, back, white, highlights)
         glints = eyes_and_mouth(placed, face)
-        image = choose(glints > 0, torch.lerp(carried, image, glints), carried)
+        here = (..., *region.occupied(glints))
+        image[here] = choose(glints[here] > 0, torch.lerp(image[here], own[here], glints[here]), image[here])
     if spills:
         over = around(placed, wrap / 2)
         image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)

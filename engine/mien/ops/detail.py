@@ -306,13 +306,16 @@ def match_blur(image: Image, variance: float, color_variance: float, floor: Tens
         color_variance: Of the blur of color; only what it has more than ``variance`` is done.
         floor: Standard deviation of grain, which is not sharpened.
     """
-    result = image
-    if variance > LEAST_BLUR:
-        result = sharpness.blur(image, variance)
-    elif variance < -LEAST_BLUR:
+    result, done = image, 0.0
+    if variance < -LEAST_BLUR:
         result = sharpness.sharpen(image, -variance, floor)
-    more = color_variance - max(variance, 0.0)
-    if more > LEAST_BLUR:
-        bright = sharpness.luminance(result)
-        result = bright + sharpness.blur(result - bright, more)
-    return result
+    elif variance > LEAST_BLUR:
+        done = variance
+    if color_variance - max(variance, 0.0) <= LEAST_BLUR:
+        return sharpness.blur(result, done)
+    # Variances of blurs add: color is blurred once by all that it must be, and only where it is not brightness.
+    bright = sharpness.luminance(result)
+    color = sharpness.blur(result - bright, color_variance - max(variance, 0.0) + done)
+    together = sharpness.blur(bright, done) + color
+    sound = torch.isfinite(bright)
+    return together if bool(sound.all()) else torch.where(sound, together, result)

@@ -8,7 +8,7 @@ that a pixel has the same grain whatever region is rendered, alone or in a batch
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ LOW = 0.15
 """Share of squares that are smoother than those which tell of a face's own grain: one standard deviation."""
 EDGE_GAIN = 3.0
 """Most by which grain is raised where a thin matte would halve it."""
+CACHED = 1 << 16
+"""Pixels on which grain is laid at once."""
+Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]], list[float]]
 NONE = Grain(0.0, ((0.0,) * 3,) * 3, ((0.0, 0.0),) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * 3,) * 3)
 """The measurement of a picture without grain, or with nothing smooth to see it on."""
 
@@ -226,6 +229,19 @@ def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Gra
 
     All sums are of whole numbers below 2^24, which float32 holds exactly in any order.
     """
+    return _drawn(size, corner, frame, _plan(grain), device)
+
+
+@lru_cache(maxsize=64)
+def _plan(grain: Grain) -> Plan:
+    """How grain is drawn: the mix of channels, and for each of them taps along x and y and how strong they are."""
+    taps = [(kernel(grain.across[channel]), kernel(grain.down[channel])) for channel in range(3)]
+    strengths = [147.8 * (sum(v * v for v in x) * sum(v * v for v in y)) ** 0.5 / 256**2 for x, y in taps]
+    return _mixing(grain.colors), taps, strengths
+
+
+def _drawn(size: tuple[int, int], corner: tuple[int, int], frame: int, plan: Plan, device: torch.device) -> Tensor:
+    mixing, taps, strengths = plan
     margin = LAGS
     rows = torch.arange(corner[1] - margin, corner[1] + size[0] + margin, device=device, dtype=torch.int32)
     columns = torch.arange(corner[0] - margin, corner[0] + size[1] + margin, device=device, dtype=torch.int32)
@@ -233,31 +249,29 @@ def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Gra
     line = _scramble(rows * 0x01000193 + key)[:, None]
     place = (columns * 0x2545F491)[None]
     fields = [_bytes(_scramble(_scramble(line + channel) ^ place)) for channel in range(3)]
-    mixed = [_round(sum_of(fields, row), 64) for row in _mixing(grain.colors)]
+    mixed = [_round(sum_of(fields, row), 64) for row in mixing]
     drawn = []
-    for channel, one in enumerate(mixed):
-        x, y = kernel(grain.across[channel]), kernel(grain.down[channel])
-        strength = 147.8 * (sum(v * v for v in x) * sum(v * v for v in y)) ** 0.5 / 256**2
+    for one, (x, y), strength in zip(mixed, taps, strengths):
         width, height = size[1], size[0]
         one = _round(sum_of([one[:, k : k + width] for k in range(len(x))], x), 256)
         one = _round(sum_of([one[k : k + height] for k in range(len(y))], y), 256)
-        drawn.append(one * (1 / strength))
+        drawn.append(one.mul_(1 / strength))
     return torch.stack(drawn)
 
 
 def _scramble(word: Tensor) -> Tensor:
     """Mix the bits of int32 words; products wrap. Ellis, lowbias32, 2018."""
-    word = word ^ ((word >> 16) & 0xFFFF)
-    word = word * 0x7FEB352D
-    word = word ^ ((word >> 15) & 0x1FFFF)
-    word = word * (0x846CA68B - (1 << 32))
-    return word ^ ((word >> 16) & 0xFFFF)
+    word = word ^ (word >> 16).bitwise_and_(0xFFFF)
+    word.mul_(0x7FEB352D)
+    word.bitwise_xor_((word >> 15).bitwise_and_(0x1FFFF))
+    word.mul_(0x846CA68B - (1 << 32))
+    return word.bitwise_xor_((word >> 16).bitwise_and_(0xFFFF))
 
 
 def _bytes(word: Tensor) -> Tensor:
     """Sum of the four bytes of int32 words about its middle: nearly Gaussian, standard deviation 147.8."""
-    pairs = (word & 0x00FF00FF) + ((word >> 8) & 0x00FF00FF)
-    return ((pairs & 0xFFFF) + (pairs >> 16) - 510).float()
+    pairs = (word & 0x00FF00FF).add_((word >> 8).bitwise_and_(0x00FF00FF))
+    return (pairs & 0xFFFF).add_(pairs >> 16).sub_(510).float()
 
 
 def sum_of(parts: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
@@ -265,12 +279,12 @@ def sum_of(parts: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
     total = parts[0] * weights[0]
     for part, weight in zip(parts[1:], weights[1:]):
         if weight:
-            total = total + part * weight
+            total.add_(part, alpha=weight)
     return total
 
 
 def _round(values: Tensor, scale: int) -> Tensor:
-    return (values * (1 / scale)).round()
+    return values.mul_(1 / scale).round_()
 
 
 def _mixing(colors: Sequence[Sequence[float]]) -> list[list[int]]:
@@ -312,15 +326,26 @@ def lay(
     _check(image)
     if grain.weight <= 0 or not bool((missing > 0).any()):
         return image
+    height, width = image.shape[-2:]
+    # In bands that stay in a processor's cache.
+    step = height if image.is_cuda else max(16, CACHED // max(width, 1))
+    missing = missing.expand(3, height, width)
+    bands = []
+    for top in range(0, height, step):
+        one, under, lacks = (part[:, top : top + step] for part in (image, matte, missing))
+        bands.append(_laid(one, under, lacks, grain, (corner[0], corner[1] + top), frame))
+    return torch.cat(bands, 1) if bands else image
+
+
+def _laid(image: Image, matte: Matte, missing: Tensor, grain: Grain, corner: tuple[int, int], frame: int) -> Image:
     unit = field((image.shape[-2], image.shape[-1]), corner, frame, grain, image.device)
     covered = matte.clamp(1e-3, 1)
     raised = ((2 - covered) / covered).sqrt().clamp_max(EDGE_GAIN)
-    layers = []
     for channel, (row, ends) in enumerate(zip(grain.variance, grain.levels)):
         level = image[channel].clamp(*ends)
         spread = (level * row[2] + row[1]) * level + row[0]
-        layers.append((spread * missing[channel].clamp_min(0)).clamp_min(0).sqrt())
-    return image + torch.stack(layers) * unit * raised
+        unit[channel] *= (spread * missing[channel].clamp_min(0)).clamp_min(0).sqrt()
+    return image + unit * raised
 
 
 def _check(image: Image) -> None:

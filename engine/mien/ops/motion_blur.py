@@ -1,6 +1,7 @@
 """Motion blur from a face's own motion: every pixel is smeared along the way that it goes while the shutter is open."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ SHORTEST = 0.5
 """Pixels below which nothing is smeared."""
 MOST = 64
 """Samples along the longest path."""
+CACHED = 1 << 15
+"""Pixels that are smeared at once."""
 RIM = 2
 """Cells of the lattice past each side, so that its spline is whole."""
 
@@ -25,7 +28,33 @@ RIM = 2
 def velocity_field(
     points: Points, velocity: Points, weight: Tensor, width: float, corner: tuple[int, int], size: tuple[int, int]
 ) -> Tensor:
-    """(2, H, W) plate pixels per frame that every pixel of a region moves.
+    """(2, H, W) plate pixels per frame that every pixel of a region moves: see ``velocities``."""
+    return velocities(points, velocity, weight, width, corner, size).at(slice(0, size[0]), slice(0, size[1]))
+
+
+class Velocities(NamedTuple):
+    """How a region moves, on a lattice: (2, n, m) plate pixels per frame, cells ``step`` pixels wide."""
+
+    cells: Tensor
+    step: float
+
+    def at(self, rows: slice, columns: slice) -> Tensor:
+        """(2, H, W) in some rows and columns of the region."""
+        origin = (-RIM * self.step - columns.start, -RIM * self.step - rows.start)
+        return mesh_warp.spline(self.cells, origin, self.step, (rows.stop - rows.start, columns.stop - columns.start))
+
+    def fastest(self, rows: slice, columns: slice) -> float:
+        """Pixels per frame that nothing in some rows and columns exceeds."""
+        # A spline stays between the four cells around each place along either axis.
+        spans = [(int(part.start / self.step), int(part.stop / self.step) + 2 * RIM + 1) for part in (rows, columns)]
+        down, across = (slice(*span) for span in spans)
+        return float(self.cells[:, down, across].square().sum(0).amax().sqrt())
+
+
+def velocities(
+    points: Points, velocity: Points, weight: Tensor, width: float, corner: tuple[int, int], size: tuple[int, int]
+) -> Velocities:
+    """How every place of a region moves.
 
     The motion of the whole is affine; what (N, 2+) points do beyond it holds around them. Past the outline the
     whole carries on.
@@ -50,8 +79,7 @@ def velocity_field(
     # Past the outline a single point's own motion would be carried on as far as it is seen.
     fade = torch.exp(-(apart.amin(1, keepdim=True) / 8))
     moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own)
-    lattice = moved.T.reshape(2, *cells).float()
-    return mesh_warp.spline(lattice, (-RIM * step, -RIM * step), step, size)
+    return Velocities(moved.T.reshape(2, *cells).float(), step)
 
 
 def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
@@ -74,21 +102,34 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     layers = torch.cat([torch.where(sound, part_image, 0.0) * shown, shown])
     samples = min(MOST, max(2, math.ceil(longest)))
     size = (part_image.shape[-2], part_image.shape[-1])
-    centers = positions(size, (0, 0), part_image)
-    extent = centers.new_tensor([size[1], size[0]])
-    grid, path = centers / extent * 2 - 1, part_motion.movedim(0, -1) / extent * 2
-    total = torch.zeros_like(layers)
-    for number in range(samples):
-        there = grid + path * ((number + 0.5) / samples - 0.5)
-        # Straight lines between pixels: a cubic would draw dark rings around glints.
-        total = total + F.grid_sample(layers[None], there[None], "bilinear", "border", align_corners=False)[0]
-    layers = total / samples
+    step = size[0] if image.is_cuda else max(16, CACHED // size[1])
+    layers = _smeared(layers, part_motion, samples, step, math.ceil(longest / 2) + 1)
     smeared = layers[3:].clamp(0, 1)
     smeared = torch.where(smeared > 1e-4, smeared, 0.0)
     picture = torch.where((smeared > 0) & sound, layers[:3] / smeared.clamp_min(1e-4), part_image)
     result_image, result_matte = image.clone(), matte.clone()
     result_image[..., box[0], box[1]], result_matte[..., box[0], box[1]] = picture, smeared
     return result_image, result_matte
+
+
+def _smeared(layers: Tensor, motion: Tensor, samples: int, step: int, reach: int) -> Tensor:
+    """(4, H, W) layers smeared, ``step`` rows at a time, where within ``reach`` pixels anything is to be seen."""
+    extent = motion.new_tensor([layers.shape[-1], layers.shape[-2]])
+    smeared = torch.zeros_like(layers)
+    for top in range(0, layers.shape[-2], step):
+        seen = (layers[3, max(0, top - reach) : top + step + reach] != 0).any(0).nonzero()
+        if not len(seen):
+            continue
+        left, right = max(0, int(seen[0]) - reach), int(seen[-1]) + 1 + reach
+        path = motion[:, top : top + step, left:right].movedim(0, -1) / extent * 2
+        grid = positions((path.shape[0], path.shape[1]), (left, top), motion) / extent * 2 - 1
+        total = layers.new_zeros(len(layers), *path.shape[:2])
+        for number in range(samples):
+            there = torch.add(grid, path, alpha=(number + 0.5) / samples - 0.5)
+            # Straight lines between pixels: a cubic would draw dark rings around glints.
+            total.add_(F.grid_sample(layers[None], there[None], "bilinear", "border", align_corners=False)[0])
+        smeared[:, top : top + step, left:right] = total.div_(samples)
+    return smeared
 
 
 def _around(seen: Tensor, margin: int) -> tuple[slice, slice]:

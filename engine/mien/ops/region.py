@@ -19,7 +19,8 @@ def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
 
 def occupied(matte: Tensor, margin: int = 0) -> Slices:
     """Rows and columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
-    there = (matte > 0).reshape(-1, *matte.shape[-2:]).any(0)
+    there = (matte > 0).reshape(-1, *matte.shape[-2:])
+    there = there[0] if len(there) == 1 else there.any(0)
     return _extent(there.any(1), margin), _extent(there.any(0), margin)
 
 

@@ -5,7 +5,7 @@ Gaussian is Lindeberg's discrete one, whose variance is exact down to nothing (L
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -98,7 +98,7 @@ def _weigh(padded: Tensor, line: Sequence[float]) -> Tensor:
     total = padded[..., radius : radius + length] * line[radius]
     for reach in range(1, radius + 1):
         left, right = (padded[..., radius + side : radius + side + length] for side in (-reach, reach))
-        total = torch.add(total, left + right, alpha=line[radius + reach])
+        total.add_(left + right, alpha=line[radius + reach])
     return total
 
 
@@ -134,14 +134,27 @@ def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image
     for _ in range(PASSES):
         restored = restored + (known - _convolve(restored, line))
     radius = max(1, math.ceil(math.sqrt(variance)))
-    planes = known.reshape(-1, 1, *image.shape[-2:])
-    high = F.max_pool2d(planes, 2 * radius + 1, 1, radius).view(image.shape)
-    low = -F.max_pool2d(-planes, 2 * radius + 1, 1, radius).view(image.shape)
+    high, low = (_farthest(known, radius, which) for which in (torch.maximum, torch.minimum))
     added = torch.minimum(torch.maximum(restored, low), high) - known
     if not isinstance(floor, float) or floor > 0:
         strength = added.square()
         added = added * (strength / (strength + (2 * torch.as_tensor(floor).to(image)).square()).clamp_min(1e-30))
     return torch.where(sound, known + added, image)
+
+
+def _farthest(image: Tensor, radius: int, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The largest or smallest of the square of neighbors around each pixel of (..., H, W), by doubling its side."""
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    padded = F.pad(planes, (radius,) * 4, mode="replicate")
+    found = padded.view(*image.shape[:-2], *padded.shape[-2:])
+    for axis in (-2, -1):
+        seen, side = 1, 2 * radius + 1
+        while seen < side:
+            step = min(seen, side - seen)
+            length = found.shape[axis] - step
+            found = which(found.narrow(axis, 0, length), found.narrow(axis, step, length))
+            seen += step
+    return found
 
 
 def edges(picture: Tensor, weight: Tensor, share: float) -> Tensor:

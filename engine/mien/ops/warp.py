@@ -303,17 +303,18 @@ def _keys(image: Tensor, u: Tensor, v: Tensor) -> Tensor:
     third of a = 0, which is linear interpolation along an eased fraction.
     """
     height, width = image.shape[-2:]
-    size = image.new_tensor([width, height])
-    each = []
+    result = image.new_empty(image.shape[0], len(u))
     for start in range(0, len(u), AT_ONCE // 16):
         part = slice(start, start + AT_ONCE // 16)
         x, y = u[part].clamp(-2, width + 2), v[part].clamp(-2, height + 2)
         read = []
-        for at, mode in ((torch.stack([x, y], -1), "bicubic"), (torch.stack([_eased(x), _eased(y)], -1), "bilinear")):
-            grid = (at * (2 / size) - 1)[None, None]
+        for across, down, mode in ((x, y, "bicubic"), (_eased(x), _eased(y), "bilinear")):
+            grid = x.new_empty(1, 1, len(x), 2)
+            grid[..., 0], grid[..., 1] = across * (2 / width) - 1, down * (2 / height) - 1
             read.append(F.grid_sample(image[None], grid, mode, "border", align_corners=False)[0, :, 0])
-        each.append(torch.lerp(read[0], read[1], 1 / 3))
-    return torch.cat(each, 1)
+        cubic, eased = read
+        result[:, part] = cubic.add_(eased.sub_(cubic), alpha=1 / 3)
+    return result
 
 
 def _eased(along: Tensor) -> Tensor:
