@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "OpenImageIO", "mien.progress", "mien.sheet",
     },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "mien.commands", "mien.demo", "mien.facesets", "mien.sheet",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.commands", "mien.demo", "mien.facesets", "mien.sheet",
         "mien.train",
     },
     "mien.client": set(),
@@ -246,7 +246,7 @@ def test_what_is_imported_is_declared():
     """Every library that the engine imports stands in an extra, under the name it is installed by."""
     extras = project()["optional-dependencies"]
     named = {line.partition(">")[0].partition("[")[0].lower() for extra in extras.values() for line in extra}
-    installed_by = {"cv2": "opencv-python-headless", "PyOpenColorIO": "opencolorio", "skimage": "scikit-image"}
+    installed_by = {"cv2": "opencv-python-headless", "PyOpenColorIO": "opencolorio", "skimage": "scikit-image", "yaml": "pyyaml"}
     for path in sources():
         for one in imported(ast.parse(path.read_text("utf-8"))):
             top = one.partition(".")[0]

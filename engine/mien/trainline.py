@@ -74,7 +74,7 @@ def faceset(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="Model: .dfm or .onnx of DeepFaceLive, .pth of pix2pix or CycleGAN.")],
+    file: Annotated[Path, typer.Argument(help="Model: .dfm, .onnx, .pth of pix2pix or CycleGAN, .pth.tar.")],
     output: Annotated[Path, typer.Option("-o", help="Identity to write, NAME.safetensors.")],
     likeness: Annotated[str, typer.Option(help="Whose face is put on.")] = "",
     release: Annotated[str, typer.Option(help="Contract or release that permits it.")] = "",
@@ -86,6 +86,8 @@ def import_(
     statistics: Annotated[str, typer.Option(help="Of batch norms: the frame's own, or kept.")] = "frame",
     view: Annotated[str, typer.Option(help="What a pix2pix looks at: frame or face.")] = "frame",
     coverage: Annotated[float, typer.Option(help="Side of the square over the height of the face.")] = 1.3,
+    config: Annotated[Path | None, typer.Option(help="YAML of a .pth.tar; else told from its tensors.")] = None,
+    sampling: Annotated[str, typer.Option(help="Of a .pth.tar: old (torch before 1.3, as published) or new.")] = "old",
     json: Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")] = False,
 ) -> None:
     """Bring over a model of another program as an identity; nothing in it is run but its network."""
@@ -94,7 +96,7 @@ def import_(
     from mien.progress import teller
 
     released = Released(likeness, release, release_until, own)
-    arguments = ImportArguments(file, output, released, face, fit, size, statistics, view, coverage)
+    arguments = ImportArguments(file, output, released, face, fit, size, statistics, view, coverage, config, sampling)
     with teller(json) as tell:
         _finish(import_model(arguments, tell), tell)
 

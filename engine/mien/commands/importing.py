@@ -1,12 +1,13 @@
 """``mien import``: what artists already have, as an identity."""
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from mien import mesh
 from mien.color import Colors
@@ -14,13 +15,15 @@ from mien.color import load as load_colors
 from mien.commands.faceset import single_face
 from mien.commands.track import TrackArguments, open_finder
 from mien.commands.train import Released
-from mien.files.identities import IdentityFile, write_identity
+from mien.files.identities import IdentityFile, Likeness, write_identity
 from mien.files.shot import open_shot, read_region
 from mien.files.whole import read_small
 from mien.footage import plate_space
 from mien.models import pix2pix
 from mien.models.aligned import aligned_matrix, as_mesh, in_crop
 from mien.models.dfm import FACES, DfmModel, framing
+from mien.models.motion_checkpoint import is_motion, network_of_checkpoint
+from mien.models.motion_shape import MotionShape, shape_of_config
 from mien.ops.hull import surface_matte
 from mien.ops.warp import warp
 from mien.progress import Note, Outcome, Tell
@@ -28,6 +31,9 @@ from mien.recipe import RecipeError
 from mien.types import MienError
 
 LARGEST = 8 << 30
+MOST_CONFIG = 1 << 20
+COVERAGE = 1.7
+"""Side of the squares that published networks learned from, over the height of the face in them."""
 REFUSED: type[Exception] = vars(torch.serialization)["pickle"].UnpicklingError
 """What torch says of a file that asks for more than weights."""
 
@@ -37,7 +43,8 @@ class ImportArguments:
     """What ``mien import`` was asked for.
 
     Attributes:
-        path: A ``.dfm`` or ``.onnx`` of DeepFaceLive, or a ``.pth`` of pix2pix or CycleGAN.
+        path: A ``.dfm`` or ``.onnx`` of DeepFaceLive, a ``.pth`` of pix2pix or CycleGAN, or a ``.pth.tar`` of the
+            First Order Motion Model.
         output: Identity file to write.
         released: Whose face, by which permission.
         face: What a ``.dfm`` was trained on, one of ``FACES``.
@@ -46,6 +53,8 @@ class ImportArguments:
         statistics: ``frame`` or ``kept``: where a pix2pix with batch norm takes its statistics from.
         view: ``face`` or ``frame``: what a pix2pix looks at.
         coverage: Side of the square over the height of the face, for ``face``.
+        config: YAML of a first-order motion network; without one it is told from its tensors.
+        sampling: ``old`` or ``new``: how such a network looks pictures up between pixels.
     """
 
     path: Path
@@ -57,6 +66,8 @@ class ImportArguments:
     statistics: str = "frame"
     view: str = "frame"
     coverage: float = 1.3
+    config: Path | None = None
+    sampling: str = "old"
 
 
 def import_model(arguments: ImportArguments, tell: Tell) -> Outcome:
@@ -66,19 +77,23 @@ def import_model(arguments: ImportArguments, tell: Tell) -> Outcome:
         RecipeError: Arguments that cannot be, or nobody's permission.
         MienError: The file is damaged, unknown, or asks to run code.
     """
-    likeness = arguments.released.checked()
     if arguments.output.suffix != ".safetensors":
         raise RecipeError(f"An identity ends in .safetensors: write -o {arguments.output}.safetensors.")
     kind = arguments.path.suffix.lower()
+    # Whose face a network of motion moves is said when it is given a photograph.
+    nobody = kind == ".tar" and arguments.released == Released()
+    likeness = Likeness() if nobody else arguments.released.checked()
     if kind in (".dfm", ".onnx"):
         facts, tensors = _dfm(arguments, tell)
         file = IdentityFile("dfm", likeness, facts, tensors)
-    elif kind in (".pth", ".pt"):
-        facts, tensors = _pix2pix(arguments, tell)
-        file = IdentityFile("pix2pix", likeness, facts, tensors)
+    elif kind in (".pth", ".pt", ".tar"):
+        loaded = _loaded(arguments.path)
+        made, read = ("reenact", _motion) if is_motion(loaded) else ("pix2pix", _pix2pix)
+        facts, tensors = read(arguments, loaded, tell)
+        file = IdentityFile(made, likeness, facts, tensors)
     else:
         raise RecipeError(
-            f"{arguments.path} is neither .dfm nor .pth. Face sets come in with mien faceset FOLDER -o DIR."
+            f"{arguments.path} is neither .dfm, .pth nor .pth.tar. Face sets come in with mien faceset FOLDER -o DIR."
         )
     write_identity(arguments.output, file)
     return Outcome((str(arguments.output),), done=1)
@@ -139,21 +154,53 @@ def fits(model: DfmModel, picture: Path, colors: Colors) -> dict[str, float]:
     return scores
 
 
-def _pix2pix(arguments: ImportArguments, tell: Tell) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    if arguments.statistics not in ("frame", "kept") or arguments.view not in ("frame", "face"):
-        raise RecipeError("--statistics is frame or kept, --view is frame or face.")
+def _loaded(path: Path) -> Any:
+    """The plain weights that a checkpoint of PyTorch holds, as zip or in the format before it.
+
+    Raises:
+        MienError: It is damaged, or asks for more than weights.
+    """
     try:
         with warnings.catch_warnings():
             # Of formats that are newer than those that torch writes: what cannot be read is refused below.
             warnings.simplefilter("ignore")
-            loaded: Any = torch.load(arguments.path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise MienError(f"Cannot read {arguments.path}: {error.strerror or error}. Check the path.") from error
-    except (REFUSED, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        raise MienError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except (REFUSED, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else "it is no checkpoint"
         raise MienError(
-            f"{arguments.path} was not read: {reason}. Only plain weights are taken, nothing in a file is run."
+            f"{path} was not read: {reason}. Only plain weights are taken, nothing in a file is run."
         ) from error
+
+
+def _motion(arguments: ImportArguments, loaded: Any, tell: Tell) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if arguments.sampling not in ("old", "new"):
+        raise RecipeError(f"--sampling {arguments.sampling!r}: choose old (published weights) or new.")
+    try:
+        told = None if arguments.config is None else _configured(arguments.config)
+        shape, network = network_of_checkpoint(loaded, told)
+    except (ValueError, RuntimeError) as error:
+        raise MienError(f"{arguments.path} is no first-order motion network that can be used: {error}.") from error
+    shape = replace(shape, corners=arguments.sampling == "old")
+    given = "told by the configuration" if told else "told from its tensors"
+    tell(Note(f"First-order motion with {shape.keypoints} keypoints, {shape.size} pixels, {given}."))
+    facts = {"shape": asdict(shape), "coverage": COVERAGE, "imported": arguments.path.name}
+    return facts, network.state_dict()
+
+
+def _configured(path: Path) -> MotionShape:
+    try:
+        config = yaml.safe_load(read_small(path, MOST_CONFIG, "configuration"))
+        return shape_of_config(config)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise MienError(f"{path} is no configuration of a first-order motion network: {reason}.") from error
+
+
+def _pix2pix(arguments: ImportArguments, loaded: Any, tell: Tell) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if arguments.statistics not in ("frame", "kept") or arguments.view not in ("frame", "face"):
+        raise RecipeError("--statistics is frame or kept, --view is frame or face.")
     named = loaded if isinstance(loaded, dict) else {}
     tensors = {str(name).removeprefix("module."): value for name, value in named.items()}
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
