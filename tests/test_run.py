@@ -233,6 +233,11 @@ def test_every_kind_of_output_is_written_and_found_up_to_date(tmp_path: Path) ->
     assert (spec.width, spec.height) == SIZE and raw.dtype == np.float16 and np.isfinite(raw).all()
     _, matte = read_exr(out / "host" / f"shot_matte.{FIRST}.exr")
     assert matte.dtype == np.float32 and (matte[..., 3] == 1).all()
+    plate = plate_pixels(FIRST)[OVERSCAN:-OVERSCAN, OVERSCAN:-OVERSCAN].astype(np.float16).astype(np.float32)
+    _, face = read_exr(out / "host" / f"shot_face.{FIRST}.exr")
+    _, full = read_exr(out / "full" / f"shot.{FIRST}.exr")
+    full, amount = full[OVERSCAN:-OVERSCAN, OVERSCAN:-OVERSCAN].astype(np.float32), matte[..., :1]
+    assert np.allclose(full, plate + amount * (face.astype(np.float32) - plate), atol=2e-3, equal_nan=True)
     inside = matte[..., 0] > 0.99
     assert inside.sum() > 500 and (matte[..., 1][inside] > 0).all() and (matte[..., 1][matte[..., 0] == 0] <= 0).all()
     _, stabilize = read_exr(out / "stmap" / f"shot_stabilize.{FIRST + 2}.exr")

@@ -72,7 +72,7 @@ class Destination:
                 "stabilize": f"stmap/{output.name}_stabilize.{number}.exr",
                 "restore": f"stmap/{output.name}_restore.{number}.exr",
             },
-            "host": {"raw": f"host/{output.name}_raw.{number}.exr", "matte": f"host/{output.name}_matte.{number}.exr"},
+            "host": {role: f"host/{output.name}_{role}.{number}.exr" for role in ("raw", "face", "matte")},
         }
         return {role: self.job.folder / name for kind in self.kinds for role, name in named[kind].items()}
 
@@ -205,10 +205,10 @@ def write(destination: Destination, made: Delivered) -> None:
     if "raw" in files:
         matte = NOTHING if made.matte is None else made.matte
         write_host(
-            files["raw"],
-            files["matte"],
+            (files["raw"], files["face"], files["matte"]),
             made.header,
             raw=np.zeros((1, 1, 3), np.float32) if made.raw is None else made.raw,
+            face=np.zeros((1, 1, 3), np.float32) if made.image is None else made.image,
             matte=matte,
             distance=NOTHING if made.distance is None else made.distance,
             hold_out=made.mattes.get("hold_out", np.zeros_like(matte)),

@@ -260,40 +260,43 @@ def test_another_color_space_drops_what_no_longer_holds(plate: Path, tmp_path: P
     assert written.color == "lin_rec709_scene" and written.chromaticities is None
 
 
-def test_a_host_pair_of_floats_keeps_every_bit_of_a_finite_face(plate: Path, tmp_path: Path) -> None:
+def test_host_pictures_of_floats_keep_every_bit_of_a_finite_face(plate: Path, tmp_path: Path) -> None:
     header = read_header(open_shot(plate), 1001)
     _, matte, raw = layer_of(np.random.default_rng(5))
     shapes = {"matte": matte, "distance": matte, "hold_out": matte}
+    paths = tmp_path / "raw.exr", tmp_path / "face.exr", tmp_path / "matte.exr"
     write_host(
-        tmp_path / "raw.exr", tmp_path / "matte.exr", header, raw=raw, **shapes, corner=(0, 0), provenance=MADE,
-        pixel_type="float",
-    )  # fmt: skip
-    written = open_shot(tmp_path / "raw.exr")
-    assert set(read_header(written, 1).types) == {"float"}
+        paths, header, raw=raw, face=raw * 2, **shapes, corner=(0, 0), provenance=MADE, pixel_type="float"
+    )
     region = Region(0, 0, matte.shape[1], matte.shape[0])
-    assert np.array_equal(read_region(written, 1, region).view(np.uint32), raw.view(np.uint32))
+    for path, picture in zip(paths, (raw, raw * 2)):
+        written = open_shot(path)
+        assert set(read_header(written, 1).types) == {"float"}
+        assert np.array_equal(read_region(written, 1, region).view(np.uint32), picture.view(np.uint32))
 
 
-def test_host_pair(plate: Path, tmp_path: Path) -> None:
+def test_host_pictures(plate: Path, tmp_path: Path) -> None:
     shot = open_shot(plate)
     header = read_header(shot, 1001)
     _, matte, raw = layer_of(np.random.default_rng(4))
     raw[0, 0] = (np.inf, -np.inf, np.nan)
     distance = (matte - 0.5) * 20
     hold_out = 1 - matte
-    paths = tmp_path / "raw.1001.exr", tmp_path / "matte.1001.exr"
+    paths = tmp_path / "raw.1001.exr", tmp_path / "face.1001.exr", tmp_path / "matte.1001.exr"
     write_host(
-        *paths, header, raw=raw, matte=matte, distance=distance, hold_out=hold_out, corner=(-5, 60), provenance=MADE
-    )
-    first, second = (open_shot(path) for path in paths)
-    assert read_header(first, 1001).channels == ("R", "G", "B")
+        paths, header, raw=raw, face=raw + 1, matte=matte, distance=distance, hold_out=hold_out, corner=(-5, 60),
+        provenance=MADE,
+    )  # fmt: skip
+    first, finished, second = (open_shot(path) for path in paths)
+    assert read_header(first, 1001).channels == read_header(finished, 1001).channels == ("R", "G", "B")
     assert set(read_header(first, 1001).types) == {"half"} and set(read_header(second, 1001).types) == {"float"}
-    for one in (first, second):
+    for one in (first, finished, second):
         assert read_header(one, 1001).data == one.display
     shown = Region(0, 60, 35, 20)
     inside = shown.within(Region(-5, 60, 40, 30))
     assert np.isfinite(read_region(first, 1001, first.display)).all()
     assert np.array_equal(read_region(first, 1001, shown), raw[inside].astype(np.float16).astype(np.float32))
+    assert np.array_equal(read_region(finished, 1001, shown), (raw[inside] + 1).astype(np.float16).astype(np.float32))
     shapes = read_channels(second, 1001, second.display, ["R", "G", "B", "A"])
     assert np.array_equal(shapes[60:80, 0:35, 0], matte[inside])
     assert np.array_equal(shapes[60:80, 0:35, 1], distance[inside])

@@ -124,11 +124,11 @@ def write_empty_layer(
 
 
 def write_host(
-    raw_path: Path,
-    matte_path: Path,
+    paths: tuple[Path, Path, Path],
     header: Header,
     *,
     raw: NDArray[np.float32],
+    face: NDArray[np.float32],
     matte: NDArray[np.float32],
     distance: NDArray[np.float32],
     hold_out: NDArray[np.float32],
@@ -137,25 +137,27 @@ def write_host(
     color: str | None = None,
     pixel_type: PixelType = "half",
 ) -> None:
-    """Write the pair of pictures for hosts that take single layers and full windows; ``raw`` first.
+    """Write the pictures for hosts that take single layers and full windows: raw, face, and last the matte.
 
-    ``raw`` (h, w, 3) becomes finite R G B of ``pixel_type``. The other file is float: R the matte, G the signed distance
-    in pixels (positive inside), B the hold-out, A 1. Around the region the distance goes on as its lowest.
+    ``raw`` and ``face`` (h, w, 3) become finite R G B of ``pixel_type``. The third file is float: R the matte, G the
+    signed distance in pixels (positive inside), B the hold-out, A 1. Around the region the distance goes on as its
+    lowest.
 
     Raises:
         MienError: A file cannot be written.
     """
     region = Region(*corner, matte.shape[1], matte.shape[0])
-    finite = np.nan_to_num(raw, nan=0.0, posinf=float(_HALF_MAX), neginf=-float(_HALF_MAX))
-    full = _placed(_stored(finite, np.float16 if pixel_type == "half" else np.float32), region, header.display, 0.0)
-    _write(raw_path, [(_spec(header, header.display, ("R", "G", "B"), pixel_type, color, provenance), full)])
+    for path, picture in zip(paths, (raw, face)):
+        finite = np.nan_to_num(picture, nan=0.0, posinf=float(_HALF_MAX), neginf=-float(_HALF_MAX))
+        full = _placed(_stored(finite, np.float16 if pixel_type == "half" else np.float32), region, header.display, 0.0)
+        _write(path, [(_spec(header, header.display, ("R", "G", "B"), pixel_type, color, provenance), full)])
     shape = np.empty((header.display.height, header.display.width, 4), np.float32)
     lowest = min(0.0, float(distance.min())) if distance.size else 0.0
     for index, (values, around) in enumerate(((matte, 0.0), (distance, lowest), (hold_out, 0.0))):
         shape[..., index] = _placed(values[..., None], region, header.display, around)[..., 0]
     shape[..., 3] = 1.0
     spec = _spec(header, header.display, ("R", "G", "B", "A"), "float", _DATA, provenance)
-    _write(matte_path, [(spec, shape)])
+    _write(paths[2], [(spec, shape)])
 
 
 def write_stmap(
