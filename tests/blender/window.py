@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = {" ": "SPACE", ".": "PERIOD", ",": "COMMA", "-": "MINUS", "/": "SLASH", "_": "MINUS", ":": "SEMI_COLON"}
-NAMES |= dict(zip("0123456789", "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()))
+NAMES |= dict(zip("0123456789", ["ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE"]))
 SHIFTED = "_:"
 PAUSE = 0.06
 """Seconds between an event and the next: Blender merges events of one turn of its loop."""
@@ -162,7 +162,7 @@ def within_blender() -> None:
             return next(steps)
         except StopIteration:
             status = 1 if hands.wrong else 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  the process ends here, and says why
             traceback.print_exc()
             hands.photograph("raised")
             status = 2

@@ -1,0 +1,96 @@
+"""The extension in a real Blender: what switching on, operators, ticks and sliders cost.
+
+    python tests/bench/blender.py [--python .bpy/5.0/bin/python]
+    python tests/bench/blender.py --window [--within "COMMAND ..."] [--changes 60]
+
+Without a window: seconds and processor seconds of switching the extension on, of operators that start work, and of
+the turns of its timer while the engine works. With one (see tests/blender/window.py): seconds from a changed value
+to changed pixels in the compositor's viewer, at 1080p with a face of 500 pixels, for a value of native nodes and for
+one that the engine answers.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "blender"))
+
+import numpy as np
+import torch
+from beds import FOLDER, environment
+from making import make
+from mien.commands.install_blender import build
+from window import show
+
+HERE = Path(__file__).parent
+SIZE = (1920, 1080)
+FACE = 500.0
+
+
+def told(name: str, seconds: list[float]) -> str:
+    """Median, 95th percentile and largest of some times, in milliseconds."""
+    middle, high = np.percentile(seconds, (50, 95))
+    return f"{name:<34} {middle * 1e3:8.1f} {high * 1e3:8.1f} {max(seconds) * 1e3:8.1f} ms   of {len(seconds)}"
+
+
+def without_window(python: Path, folder: Path) -> None:
+    """Switching on, operators, ticks."""
+    made = make(folder / "shot", 40)
+    archive = build(folder / "zip")
+    report = folder / "report.json"
+    surroundings = environment(folder, MIEN_ZIP=archive, MIEN_SHOT=made.folder, MIEN_REPORT=report)
+    subprocess.run([python, str(HERE / "blender_inside.py")], env=surroundings, check=True, cwd=folder)
+    print(f"{'':<34} {'median':>8} {'p95':>8} {'largest':>8}")
+    for name, seconds in json.loads(report.read_text()).items():
+        print(told(name, seconds))
+
+
+def with_window(folder: Path, changes: int, blender: str, within: str) -> int:
+    """Sliders, seen in the viewer."""
+    made = make(folder / "shot", 3, size=SIZE, width=FACE)
+    archive = build(folder / "zip")
+    report = folder / "report.json"
+    scene = HERE.parent / "blender" / "scenes" / "slider.py"
+    status = show(
+        scene, folder / "pictures", str(archive), str(made.folder / "facts.json"), str(report), str(changes),
+        blender=blender, within=within, patience=560.0, MIEN_PYTHON=sys.executable,
+    )  # fmt: skip
+    if report.is_file():
+        print(f"{'':<34} {'median':>8} {'p95':>8} {'largest':>8}")
+        for name, seconds in json.loads(report.read_text()).items():
+            print(told(name, seconds))
+    return status
+
+
+def main() -> int:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", type=Path, default=FOLDER / "5.0" / "bin" / "python")
+    parser.add_argument("--window", action="store_true")
+    parser.add_argument("--blender", default="blender")
+    parser.add_argument("--within", default="")
+    parser.add_argument("--changes", type=int, default=60)
+    parser.add_argument("--folder", type=Path, help="where to work; else a folder that is removed")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
+        return measure(given, given.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(given, Path(folder))
+
+
+def measure(given: argparse.Namespace, folder: Path) -> int:
+    """The chosen bench in a folder."""
+    if given.window:
+        return with_window(folder, given.changes, given.blender, given.within)
+    without_window(given.python, folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

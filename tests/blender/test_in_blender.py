@@ -1,0 +1,40 @@
+"""The extension in the real Blender: each file of ``inside`` in each version that is there.
+
+The engine makes the shot, renders it and lays it over by its own arithmetic; the zip is the one that artists install.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from beds import INSIDE, VERSIONS, environment, python_of, run_inside
+from making import make, truth
+from mien.commands.install_blender import build_zip
+
+from shots import Made
+
+CHECKS = sorted(path.name for path in INSIDE.glob("check_*.py"))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_zip(tmp_path_factory.mktemp("zip"))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A shot that the engine has rendered, with the composite of its host sequences as ``truth``."""
+    made = make(tmp_path_factory.mktemp("shot"))
+    subprocess.run([sys.executable, "-m", "mien", "render", str(made.recipe)], check=True, capture_output=True)
+    out = made.folder / "out"
+    raw, matte = (str(out / "host" / f"shot_{kind}.%04d.exr") for kind in ("raw", "matte"))
+    truth(made, raw, matte, out / "shot.match_color.json", made.folder / "truth" / "shot.%04d.exr")
+    return made
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("check", CHECKS)
+def test_in_blender(version: str, check: str, archive: Path, made: Made, tmp_path: Path) -> None:
+    surroundings = environment(tmp_path, MIEN_ZIP=archive, MIEN_SHOT=made.folder)
+    run_inside(python_of(version), check, tmp_path, surroundings)
