@@ -40,10 +40,11 @@ class Outline(NamedTuple):
 
 
 class Field(NamedTuple):
-    """Signed distances of one matte in cells of ``CELL`` pixels, exact where they were asked for.
+    """Signed distances of every pixel of one matte, or of every second and so on, exact where they were asked for.
 
     Attributes:
-        coarse: (rows, columns) one distance for each cell: on the right side of those asked for.
+        coarse: (rows, columns) one distance for each cell of ``CELL`` by ``CELL`` such pixels: on the right side of
+            those asked for.
         cells: (T, 2) row and column of the cells that are exact.
         exact: (T, CELL, CELL) distances of their pixels.
     """
@@ -77,16 +78,17 @@ def signed_distance(matte: Matte, low: float = -math.inf, high: float = math.inf
     return torch.stack([whole(each.coarse, each.exact, each.cells, size) for each in fields]).view(matte.shape)
 
 
-def field(matte: Tensor, low: float, high: float, aspect: float = 1.0) -> Field:
-    """Signed distances of one (H, W) matte, exact from ``low`` to ``high``."""
+def field(matte: Tensor, low: float, high: float, aspect: float = 1.0, step: int = 1) -> Field:
+    """Signed distances of one (H, W) matte, exact from ``low`` to ``high``, at every ``step``-th pixel."""
     inside = matte >= 0.5
     edge = outline(matte, inside)
     count = len(edge.corners)
     # In units of a pixel's width, a step down is shorter where pixels are wide.
     square = torch.tensor([1.0, 1.0 / aspect], dtype=torch.float64, device=matte.device)
-    edge = Outline(edge.corners * square, edge.sides * square)
+    edge = Outline(edge.corners * (square / step), edge.sides * (square / step))
+    inside, low, high = inside[::step, ::step], low / step, high / step
     side = CELL
-    while side < max(matte.shape):
+    while side < max(inside.shape):
         side *= CELL
     root = torch.zeros(1, 2, dtype=torch.long, device=matte.device)
     one = root[: min(count, 1)]
@@ -94,11 +96,11 @@ def field(matte: Tensor, low: float, high: float, aspect: float = 1.0) -> Field:
     coarse = torch.where(inside[:1, :1], FAR, -FAR)
     while side > CELL:
         side //= CELL
-        rows, columns = -(-matte.shape[0] // side), -(-matte.shape[1] // side)
+        rows, columns = -(-inside.shape[0] // side), -(-inside.shape[1] // side)
         coarse = coarse.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)[:rows, :columns].contiguous()
         if len(tiles.places):
             tiles = _divide(tiles, edge, inside, side, square, (low, high), coarse)
-    return Field(coarse, tiles.places, _exact(tiles, edge, inside, square))
+    return Field(coarse * step, tiles.places, _exact(tiles, edge, inside, square) * step)
 
 
 def whole(coarse: Tensor, exact: Tensor, cells: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,13 +1,17 @@
 """The edge of a matte: moved, softened inward and outward, and moved further on one side of a face."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mien.ops.distance import CELL, field, whole
+from mien.ops.region import occupied
 from mien.types import Matte, Points
 
+WIDE = 20.0
+"""Pixels of a ramp for each pixel of the lattice on which it is drawn."""
 STEEPEST = 0.97
 """Strongest falloff: beyond it a soft edge would turn into a line."""
 
@@ -60,8 +64,9 @@ def edge(
     """Move the edge outward by ``grow`` pixels, further on some sides, and soften it around where it moved to.
 
     Pixels are ``aspect`` times as wide as high, and lengths are counted in their widths. Edges narrower than
-    a pixel are anti-aliased. With nothing to do the matte comes back as it is. NaN counts as 0. The cost
-    follows the length of the edge and its softness, and hardly how far it moves.
+    a pixel are anti-aliased; those wider than ``2 WIDE`` are found at every second pixel or fewer, which rounds their
+    creases by as much. With nothing to do the matte comes back as it is. NaN counts as 0. The cost follows the length
+    of the edge, and hardly its softness or how far it moves.
     """
     amounts = sides.amounts if sides is not None else (0.0,)
     if not any((grow, softness.inside, softness.outside, *amounts)):
@@ -69,18 +74,57 @@ def edge(
     if matte.dim() < 2:
         raise ValueError(f"a matte must be (..., H, W), not {tuple(matte.shape)}")
     inside, outside = _at_least_a_pixel(softness)
-    low, high = -grow - max(amounts) - outside - 0.01, -grow - min(amounts) + inside + 0.01
     size = (matte.shape[-2], matte.shape[-1])
     shaped = []
+    # Beyond this nothing is shown: the cost follows the matte, not the picture.
+    beyond = math.ceil(max(0.0, grow + max(amounts) + outside) * max(1.0, aspect)) + 2
     for one in matte.reshape(-1, *size):
-        found = field(one, low, high, aspect)
-        moved = found.exact + grow
-        if sides is not None and any(amounts):
-            moved = moved + further(sides, _positions(found.cells), aspect)
-        exact = _profile(moved, softness, inside, outside)
-        # Cells that are not exact lie wholly before the ramp or wholly behind it.
-        shaped.append(whole((found.coarse > (low + high) / 2).to(exact), exact, found.cells, size))
+        rows, columns = occupied(one >= 0.5, beyond)
+        part = one[rows, columns]
+        result = torch.zeros_like(one, dtype=torch.float32)
+        if part.numel():
+            corner = (columns.start, rows.start)
+            result[rows, columns] = _shaped(part, grow, softness, (inside, outside), sides, aspect, corner)
+        shaped.append(result)
     return torch.stack(shaped).view(matte.shape) if shaped else matte
+
+
+def _shaped(
+    matte: Matte,
+    grow: float,
+    softness: Softness,
+    reach: tuple[float, float],
+    sides: Sides | None,
+    aspect: float,
+    corner: tuple[int, int],
+) -> Matte:
+    """``edge`` on an (H, W) part of a matte whose first pixel is ``corner`` (x, y)."""
+    inside, outside = reach
+    amounts = sides.amounts if sides is not None else (0.0,)
+    # A wide ramp is told by every second of its pixels, or fewer.
+    step = 1 << max(0, int(math.log2((inside + outside) * min(1.0, 1 / aspect) / WIDE)))
+    spare = 2.0 * step if step > 1 else 0.01
+    low, high = -grow - max(amounts) - outside - spare, -grow - min(amounts) + inside + spare
+    found = field(matte, low, high, aspect, step)
+    moved = found.exact + grow
+    if sides is not None and any(amounts):
+        moved = moved + further(sides, _positions(found.cells, step, corner), aspect)
+    exact = _profile(moved, softness, inside, outside)
+    # Cells that are not exact lie wholly before the ramp or wholly behind it.
+    full = (found.coarse > (low + high) / 2).to(exact)
+    size = (matte.shape[0], matte.shape[1])
+    shaped = whole(full, exact, found.cells, (-(-size[0] // step), -(-size[1] // step)))
+    while step > 1:
+        step //= 2
+        shaped = _between(_between(shaped, -(-size[0] // step)).mT, -(-size[1] // step)).mT
+    return shaped.clamp(0, 1)
+
+
+def _between(lines: Tensor, count: int) -> Tensor:
+    """``count`` rows, of which every second one is given: what lies between them is Keys' cubic (a = -0.5)."""
+    ends = torch.cat([lines[:1], lines, lines[-1:], lines[-1:]])
+    middle = torch.add(ends[1:-2], ends[2:-1]).mul_(9 / 16).sub_(ends[:-3] + ends[3:], alpha=1 / 16)
+    return torch.stack([lines, middle], 1).flatten(0, 1)[:count]
 
 
 def further(sides: Sides, positions: Points, aspect: float = 1.0) -> Tensor:
@@ -102,11 +146,12 @@ def _at_least_a_pixel(softness: Softness) -> tuple[float, float]:
     return softness.inside + missing, softness.outside + missing
 
 
-def _positions(cells: Tensor) -> Points:
-    """(T, CELL, CELL, 2) positions of the pixels of cells."""
+def _positions(cells: Tensor, step: int, corner: tuple[int, int]) -> Points:
+    """(T, CELL, CELL, 2) positions of the pixels of cells, ``step`` apart, in a matte's part at ``corner`` (x, y)."""
     line = torch.arange(CELL, device=cells.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    return (cells.flip(-1)[:, None, None] * CELL + torch.stack([x, y], -1)).float() + 0.5
+    place = (cells.flip(-1)[:, None, None] * CELL + torch.stack([x, y], -1)) * step
+    return place.float() + (cells.new_tensor(corner) + 0.5)
 
 
 def _profile(away: Tensor, softness: Softness, inside: float, outside: float) -> Matte:

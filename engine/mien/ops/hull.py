@@ -1,5 +1,7 @@
 """Mattes from outlines: exact area coverage of polygons, and the outline of a face."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -72,25 +74,39 @@ def coverage(starts: Tensor, ends: Tensor, corner: tuple[int, int], size: tuple[
     if not bool(torch.isfinite(starts).all()) or not bool(torch.isfinite(ends).all()):
         raise ValueError("an outline must not hold inf or NaN")
     height, width = size
+    whole = starts.new_zeros(height, width, dtype=torch.float32)
     origin = starts.new_tensor(corner)
-    limit = starts.new_tensor([width, height])
     a, b = starts - origin, ends - origin
+    # Nothing lies beyond the outlines' own box.
+    if not len(a):
+        return whole
+    left, top = (max(0, math.floor(v)) for v in torch.minimum(a, b).amin(0).tolist())
+    right, bottom = (min(n, math.ceil(v)) for n, v in zip((width, height), torch.maximum(a, b).amax(0).tolist()))
+    if right <= left or bottom <= top:
+        return whole
+    first = a.new_tensor([left, top])
+    whole[top:bottom, left:right] = _covered(a - first, b - first, (bottom - top, right - left))
+    return whole
+
+
+def _covered(a: Tensor, b: Tensor, size: tuple[int, int]) -> Tensor:
+    height, width = size
     a, b = _clip_rows(a, b, float(height))
     # What lies left or right of the region still turns around it, along its borders.
-    pieces = [_cut(a, b, limit)]
-    start, end = (torch.cat(part) for part in zip(*pieces))
+    start, end = _cut(a, b, a.new_tensor([width, height]))
     rise = end[:, 1] - start[:, 1]
     middle = (start + end) / 2
     row = middle[:, 1].floor().clamp(0, height - 1).long()
     across = middle[:, 0].clamp(0, width)
     column = across.floor().clamp(max=width - 1).long()
     share = across - column
-    total = starts.new_zeros(height * (width + 1))
+    total = a.new_zeros(height * (width + 1))
     total = total.index_add(0, row * (width + 1) + column, rise * (1 - share))
     total = total.index_add(0, row * (width + 1) + column + 1, rise * share)
-    area = total.view(height, width + 1).cumsum(1)[:, :width].abs()
+    area = total.view(height, width + 1).cumsum(1)[:, :width].float().abs_()
     # Sums of cancelling edges leave crumbs, but outside means untouched.
-    return torch.where(area < CRUMB, 0.0, torch.where(area > 1 - CRUMB, 1.0, area)).float()
+    area.masked_fill_(area < CRUMB, 0.0)
+    return area.masked_fill_(area > 1 - CRUMB, 1.0)
 
 
 def face_outline(points: Points, scheme: str, forehead: float, brow: float = 1.0) -> Points:

@@ -6,10 +6,14 @@ up to 1: what is gathered is not lost, and what is spread runs smoothly from kno
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+CACHED = 1 << 15
+"""Pixels of a picture that are worked on at once on a processor."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ def gather(values: Tensor, over: Lattice) -> Tensor:
 def spread(field: Tensor, over: Lattice) -> Tensor:
     """A (..., C, n, m) field of knots at every pixel: (..., C, H, W). A level field stays level."""
     return (over.rows.mT @ field) @ over.columns
+
+
+def bands(over: Lattice, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Rows of a picture ``width`` pixels wide, so many at a time as stay in a processor's cache: which rows, which rows
+    of knots they belong to, and the (k, h) weights between them."""
+    height = over.rows.shape[1]
+    if over.rows.is_cuda:
+        yield slice(0, height), slice(0, len(over.rows)), over.rows
+        return
+    step = max(16, CACHED // max(width, 1))
+    for top in range(0, height, step):
+        weights = over.rows[:, top : top + step]
+        near = (weights > 0).any(1).nonzero()
+        knots = slice(int(near[0]), int(near[-1]) + 1)
+        yield slice(top, min(height, top + step)), knots, weights[knots]
 
 
 def moved(field: Tensor, there: Lattice, here: Lattice) -> Tensor:

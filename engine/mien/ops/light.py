@@ -5,7 +5,7 @@ black, where a ratio says nothing, it runs gradually to 0 (an inverse hyperbolic
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,8 +25,6 @@ OFTEN = 2
 MOST = math.log(8)
 """Largest light that is ever put on or taken away."""
 NOTHING = 1e-30
-CACHED = 1 << 15
-"""Pixels that are summed or lit at once."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +49,32 @@ def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice
     Where either is infinite, undefined or near ``white``, neither counts: highlights lie on the skin, they are not the
     light that falls on it everywhere.
     """
-    height, width = matte.shape[-2:]
-    step = max(height, 1) if matte.is_cuda else max(16, CACHED // max(width, 1))
-    total: Tensor | float = 0.0
-    for top in range(0, max(height, 1), step):
-        band = replace(over, rows=over.rows[:, top : top + step])
-        ours, theirs, shown = (part[..., top : top + step, :] for part in (front, back, matte))
-        total = total + _summed(ours, theirs, shown, white, band)
-    assert isinstance(total, Tensor)
+    down = front.new_zeros(*matte.shape[:-3], 8, len(over.rows), matte.shape[-1])
+    for rows, near, weights in knots.bands(over, matte.shape[-1]):
+        layers = _weighted(front[..., rows, :], back[..., rows, :], matte[..., rows, :], white)
+        down[..., near, :] += weights @ layers
+    total = down @ over.columns.mT
     area = over.rows.sum(-1)[:, None] * over.columns.sum(-1)
     fronts, backs, weight, cover = total.split((3, 3, 1, 1), -3)
     return Sums(fronts, backs, weight, cover / area.clamp(min=NOTHING))
 
 
-def _summed(front: Image, back: Image, matte: Matte, white: float, over: Lattice) -> Tensor:
-    """(..., 8, n, m) sums of front, back, weight and matte at the knots."""
+def _weighted(front: Image, back: Image, matte: Matte, white: float) -> Tensor:
+    """(..., 8, H, W) front, back and 1 under the weights that count, and the matte itself."""
+    both = torch.maximum(front, back)
+    peak = torch.maximum(torch.maximum(both[..., :1, :, :], both[..., 1:2, :, :]), both[..., 2:, :, :])
     # Fading out over an octave keeps grain from switching pixels on and off.
-    dim = (2 - torch.maximum(front, back).amax(-3, keepdim=True) * (2 / max(white, NOTHING))).clamp(0, 1)
-    matte = torch.where(matte > 0, matte, 0.0)
+    dim = peak.mul_(-2 / max(white, NOTHING)).add_(2).clamp_(0, 1)
+    matte = matte.clamp_min(0)
+    weight = matte * dim
+    layers = torch.cat([front * weight, back * weight, weight, matte], -3)
+    if bool(torch.isfinite(layers.sum())):
+        return layers
+    matte = matte.nan_to_num(0.0)
     sound = torch.isfinite((front + back).sum(-3, keepdim=True))
     weight = torch.where(sound, matte * dim, 0.0)
     pictures = [picture.nan_to_num(0.0, 0.0, 0.0) * weight for picture in (front, back)]
-    return knots.gather(torch.cat([*pictures, weight, matte], -3), over)
+    return torch.cat([*pictures, weight, matte], -3)
 
 
 def ratio(sums: Sums, white: float, radius: float = 0.0, trust: Tensor | float = 1.0) -> Tensor:
@@ -108,13 +110,12 @@ def shade(image: Image, light: Tensor, over: Lattice, amount: Tensor | None = No
 
     ``amount`` (..., 1, H, W) says how much of it, pixel by pixel; none is all of it.
     """
-    bounded = light.clamp(-MOST, MOST)
-    height, width = image.shape[-2:]
-    step = max(height, 1) if image.is_cuda else max(16, CACHED // max(width, 1))
-    bands = []
-    for top in range(0, max(height, 1), step):
-        here = slice(top, top + step)
-        field = knots.spread(bounded, replace(over, rows=over.rows[:, here]))
-        field = field if amount is None else field * amount[..., here, :]
-        bands.append(image[..., here, :] * torch.exp(field))
-    return torch.cat(bands, -2)
+    across = light.clamp(-MOST, MOST) @ over.columns
+    shape = torch.broadcast_shapes(image.shape[:-3], light.shape[:-3])
+    lit = image.new_empty(*shape, *image.shape[-3:])
+    for rows, near, weights in knots.bands(over, image.shape[-1]):
+        field = weights.mT @ across[..., near, :]
+        if amount is not None:
+            field.mul_(amount[..., rows, :])
+        torch.mul(image[..., rows, :], field.exp_(), out=lit[..., rows, :])
+    return lit

@@ -1,13 +1,16 @@
 """Motion blur from a face's own motion: every pixel is smeared along the way that it goes while the shutter is open."""
 
 import math
+from collections.abc import Iterator
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.ops import mesh_warp
+from mien.ops import mesh_warp, region
+from mien.ops.choose import choose
 from mien.ops.warp import positions
 from mien.types import Image, Matte, Points
 
@@ -17,6 +20,10 @@ NEAR = 0.05
 """Reach of a point's own motion, in face widths."""
 SHORTEST = 0.5
 """Pixels below which nothing is smeared."""
+TOGETHER = 8
+"""Samples up to which a path is gone along in one go."""
+LEAST = 1e-4
+"""Share of a face below which a smear shows nothing of it."""
 MOST = 64
 """Samples along the longest path."""
 CACHED = 1 << 15
@@ -91,52 +98,65 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     if motion.shape != (2, *image.shape[-2:]) or matte.shape[-2:] != image.shape[-2:]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (image, matte, motion))
         raise ValueError(f"picture, matte and motion must cover the same region, not {shapes}")
-    seen = (matte > 0)[0]
-    longest = float((motion.square().sum(0) * seen).amax().sqrt()) if bool(seen.any()) else 0.0
+    rows, columns = region.occupied(matte)
+    shown = matte[..., rows, columns]
+    speed = motion[:, rows, columns].square().sum(0)
+    longest = float((speed * (shown[0] > 0)).amax().sqrt()) if shown.numel() else 0.0
     if not longest > SHORTEST:
         return image, matte
-    box = _around(seen, math.ceil(longest / 2) + 2)
-    part_image, part_matte, part_motion = (t[..., box[0], box[1]] for t in (image, matte, motion))
-    sound = torch.isfinite(part_image)
-    shown = part_matte.clamp(0, 1)
-    layers = torch.cat([torch.where(sound, part_image, 0.0) * shown, shown])
+    reach = math.ceil(longest / 2) + 2
+    rows, columns = region.occupied(matte, reach)
+    part_image, part_matte, part_motion = (part[..., rows, columns] for part in (image, matte, motion))
+    layers = _premultiplied(part_image, part_matte)
     samples = min(MOST, max(2, math.ceil(longest)))
-    size = (part_image.shape[-2], part_image.shape[-1])
-    step = size[0] if image.is_cuda else max(16, CACHED // size[1])
-    layers = _smeared(layers, part_motion, samples, step, math.ceil(longest / 2) + 1)
-    smeared = layers[3:].clamp(0, 1)
-    smeared = torch.where(smeared > 1e-4, smeared, 0.0)
-    picture = torch.where((smeared > 0) & sound, layers[:3] / smeared.clamp_min(1e-4), part_image)
+    if samples > TOGETHER:
+        # A long smear is a short one, smeared from one end of it to the next.
+        each = math.ceil(samples**0.5)
+        samples = math.ceil(samples / each)
+        short = torch.zeros_like(layers)
+        for here, smeared in _smeared(layers, part_motion / samples, each, reach):
+            short[here] = smeared
+        layers = short
     result_image, result_matte = image.clone(), matte.clone()
-    result_image[..., box[0], box[1]], result_matte[..., box[0], box[1]] = picture, smeared
+    there_image, there_matte = result_image[..., rows, columns], result_matte[..., rows, columns]
+    there_matte.zero_()
+    for here, smeared in _smeared(layers, part_motion, samples, reach):
+        cover = smeared[3:].clamp_(0, 1)
+        cover.mul_(cover > LEAST)
+        before = part_image[here]
+        picture = smeared[:3] / cover.clamp_min(LEAST)
+        there_image[here] = choose((cover > 0) & torch.isfinite(before), picture, before)
+        there_matte[here] = cover
     return result_image, result_matte
 
 
-def _smeared(layers: Tensor, motion: Tensor, samples: int, step: int, reach: int) -> Tensor:
-    """(4, H, W) layers smeared, ``step`` rows at a time, where within ``reach`` pixels anything is to be seen."""
-    extent = motion.new_tensor([layers.shape[-1], layers.shape[-2]])
-    smeared = torch.zeros_like(layers)
-    for top in range(0, layers.shape[-2], step):
-        seen = (layers[3, max(0, top - reach) : top + step + reach] != 0).any(0).nonzero()
-        if not len(seen):
+def _premultiplied(image: Image, matte: Matte) -> Tensor:
+    """(4, H, W) picture under its matte, and the matte; light that is not finite counts as none."""
+    layers = image.new_empty(4, *image.shape[-2:])
+    torch.clamp(matte, 0, 1, out=layers[3:])
+    torch.mul(image, layers[3:], out=layers[:3])
+    return layers if bool(torch.isfinite(layers.sum())) else layers.nan_to_num_(0.0, 0.0, 0.0)
+
+
+def _smeared(
+    layers: Tensor, motion: Tensor, samples: int, reach: int
+) -> Iterator[tuple[tuple[EllipsisType, slice, slice], Tensor]]:
+    """Parts of (4, H, W) layers smeared, and where they lie: all that is within ``reach`` pixels of what is seen."""
+    height, width = layers.shape[-2:]
+    step = height if layers.is_cuda else max(16, CACHED // width)
+    for top in range(0, height, step):
+        bottom = min(height, top + step)
+        columns = region.occupied(layers[3, max(0, top - reach) : bottom + reach], reach)[1]
+        if columns.start == columns.stop:
             continue
-        left, right = max(0, int(seen[0]) - reach), int(seen[-1]) + 1 + reach
-        path = motion[:, top : top + step, left:right].movedim(0, -1) / extent * 2
-        grid = positions((path.shape[0], path.shape[1]), (left, top), motion) / extent * 2 - 1
-        total = layers.new_zeros(len(layers), *path.shape[:2])
+        path = motion[:, top:bottom, columns]
+        size = (path.shape[1], path.shape[2])
+        extent = motion.new_tensor([width, height])
+        grid = positions(size, (columns.start, top), motion).mul_(2 / extent).sub_(1)
+        way = torch.stack([path[0], path[1]], -1).mul_(2 / extent)
+        total = layers.new_zeros(len(layers), *size)
         for number in range(samples):
-            there = torch.add(grid, path, alpha=(number + 0.5) / samples - 0.5)
+            there = torch.add(grid, way, alpha=(number + 0.5) / samples - 0.5)
             # Straight lines between pixels: a cubic would draw dark rings around glints.
-            total.add_(F.grid_sample(layers[None], there[None], "bilinear", "border", align_corners=False)[0])
-        smeared[:, top : top + step, left:right] = total.div_(samples)
-    return smeared
-
-
-def _around(seen: Tensor, margin: int) -> tuple[slice, slice]:
-    """Rows and columns that hold an (H, W) mask and a margin."""
-    spans = []
-    for axis in (1, 0):
-        there = seen.any(axis).nonzero().flatten()
-        low, high = int(there[0]), int(there[-1]) + 1
-        spans.append(slice(max(0, low - margin), min(seen.shape[1 - axis], high + margin)))
-    return spans[0], spans[1]
+            total += F.grid_sample(layers[None], there[None], "bilinear", "border", align_corners=False)[0]
+        yield (..., slice(top, bottom), columns), total.div_(samples)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 Slices = tuple[slice, slice]
@@ -20,8 +21,11 @@ def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
 def occupied(matte: Tensor, margin: int = 0) -> Slices:
     """Rows and columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
     there = (matte > 0).reshape(-1, *matte.shape[-2:])
-    there = there[0] if len(there) == 1 else there.any(0)
-    return _extent(there.any(1), margin), _extent(there.any(0), margin)
+    if not there.numel():
+        return slice(0, 0), slice(0, 0)
+    # Bytes are looked through faster than truth values.
+    found = there.view(torch.uint8).amax(0)
+    return _extent(found.amax(1), margin), _extent(found.amax(0), margin)
 
 
 def _extent(line: Tensor, margin: int) -> slice:
