@@ -42,19 +42,21 @@ def environment(user: Path, **more: object) -> dict[str, str]:
     }  # fmt: skip
 
 
-def run_inside(python: Path, check: str, user: Path, surroundings: Mapping[str, str], *options: str) -> str:
+def run_inside(
+    python: Path, check: str, user: Path, surroundings: Mapping[str, str], patience: float = PATIENCE
+) -> str:
     """Run one file of ``inside`` with Blender's Python; what it printed, or a failure that shows it."""
     command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-c", str(INSIDE / "pytest.ini")]
     user.mkdir(parents=True, exist_ok=True)
     try:
         done = subprocess.run(
-            [*command, f"--basetemp={user / 'temporary'}", *options, str(INSIDE / check)],
-            env=dict(surroundings), cwd=user, timeout=PATIENCE, text=True, errors="replace",
+            [*command, f"--basetemp={user / 'temporary'}", str(INSIDE / check)],
+            env=dict(surroundings), cwd=user, timeout=patience, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
         said = late.stdout if isinstance(late.stdout, str) else (late.stdout or b"").decode(errors="replace")
-        pytest.fail(f"{check} still ran after {PATIENCE:.0f} s:\n{said[-6000:]}", pytrace=False)
+        pytest.fail(f"{check} still ran after {patience:.0f} s:\n{said[-6000:]}", pytrace=False)
     if done.returncode != 0 or not re.search(r"\d+ passed", done.stdout):
         pytest.fail(f"{check} ended with {done.returncode}:\n{done.stdout[-12000:]}", pytrace=False)
     return done.stdout
