@@ -20,7 +20,7 @@ RUNNER = {
     f"mien.{name}"
     for name in (
         "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer",
-        "pipeline", "preview", "progress", "report", "run", "trained", "neighbors", "roto",
+        "heap", "pipeline", "preview", "progress", "report", "reenacted", "run", "trained", "neighbors", "roto",
     )
 }  # fmt: skip
 
@@ -246,7 +246,8 @@ def test_what_is_imported_is_declared():
     """Every library that the engine imports stands in an extra, under the name it is installed by."""
     extras = project()["optional-dependencies"]
     named = {line.partition(">")[0].partition("[")[0].lower() for extra in extras.values() for line in extra}
-    installed_by = {"cv2": "opencv-python-headless", "PyOpenColorIO": "opencolorio", "skimage": "scikit-image", "yaml": "pyyaml"}
+    installed_by = {"cv2": "opencv-python-headless", "PyOpenColorIO": "opencolorio", "skimage": "scikit-image"}
+    installed_by |= {"yaml": "pyyaml"}
     for path in sources():
         for one in imported(ast.parse(path.read_text("utf-8"))):
             top = one.partition(".")[0]

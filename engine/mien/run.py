@@ -28,6 +28,7 @@ from mien.files.curves import read_curves, write_curves
 from mien.files.region import Region
 from mien.files.shot import Native, read_header, read_native, read_region, region_of
 from mien.files.stills import Header
+from mien.heap import trim
 from mien.job import ENGINE, Job, frame_key
 from mien.neighbors import with_neighbors
 from mien.ops.bake import cube
@@ -46,6 +47,8 @@ CallAt = Callable[[Job, int], Call]
 """How the steps of a job are computed in a frame."""
 
 
+TRIM = 16
+"""Frames after which free memory is given back."""
 CUBE = 33
 """Steps of the .cube files that are written."""
 NAMES_WIDTH = 16
@@ -132,11 +135,15 @@ def plainly(job: Job, frame: int) -> Call:
 
 @torch.inference_mode()
 def solved(
-    job: Job, tell: Tell, cancelled: Callable[[], bool] = lambda: False, call_at: CallAt = plainly
+    job: Job,
+    tell: Tell,
+    cancelled: Callable[[], bool] = lambda: False,
+    call_at: CallAt = plainly,
+    kept: Callable[[Job], Job] = lambda job: job,
 ) -> Job:
     """The job with everything solved that holds for the shot; gathered values are kept on disk by key.
 
-    A cancelled job comes back as far as it was solved.
+    A cancelled job comes back as far as it was solved. ``kept`` says what to keep of it after each step.
     """
     while True:
         step, names = next(solves(job.chain), (None, ()))
@@ -147,11 +154,13 @@ def solved(
             if cancelled():
                 return job
             job = _with_gathered(job, name, values)
-        result = solve(job.chain, step)
-        job = replace(job, chain=result)
-        value = result.solved[step.name]
+            del values
+        job = replace(job, chain=solve(job.chain, step))
+        value = job.chain.solved[step.name]
         if isinstance(value, Series):
             _keep_curves(job, step.name, value)
+        job = kept(job)
+        trim()
 
 
 def _with_gathered(job: Job, name: str, values: Mapping[int, Any]) -> Job:
@@ -161,10 +170,15 @@ def _with_gathered(job: Job, name: str, values: Mapping[int, Any]) -> Job:
 
 
 def without_measurements(job: Job) -> Job:
-    """A solved job without what was gathered for solving: frames do not look at it again."""
+    """The job without what was gathered for steps that are solved: neither frames nor other steps look at it again."""
     chain = job.chain
-    gathered = [s.name for s in job.recipe.steps if s.name in chain.solved and not declaration(s.node).series]
-    bare: dict[str, Series[Any]] = {name: Series(chain.solved[name].first, ()) for name in gathered}
+    wanted = {source for step, _ in solves(chain) for source in step.inputs.values()}
+    over = [
+        step.name
+        for step in job.recipe.steps
+        if step.name in chain.solved and step.name not in wanted and not declaration(step.node).series
+    ]
+    bare: dict[str, Series[Any]] = {name: Series(chain.solved[name].first, ()) for name in over}
     return replace(job, chain=replace(chain, solved={**chain.solved, **bare}))
 
 
@@ -197,6 +211,8 @@ def gather(
         try:
             for count, (item, _) in enumerate(run, start=total - len(todo) + 1):
                 tell(Advance("solve", count, total, item[0]))
+                if count % TRIM == 0:
+                    trim()
                 if cancelled():
                     break
         finally:
@@ -372,6 +388,8 @@ def render(
         elif frame not in skipped:
             done.append(frame)
         tell(Advance("render", count, len(frames), frame, skipped=frame in skipped))
+        if count % TRIM == 0:
+            trim()
         if cancelled():
             run.close()
             break

@@ -6,10 +6,12 @@ that the first pixel's center is (0.5, 0.5). Depth z is in the same scale and sm
 """
 
 import math
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar, overload
 
+import torch
 from torch import Tensor
 
 Value = TypeVar("Value")
@@ -212,6 +214,51 @@ class Grade:
             raise ValueError("the tables of a grade do not fit their sizes")
 
 
+class Table(Sequence[tuple[float, ...]]):
+    """Rows of numbers, all of one length, packed into 8 bytes each: measurements of a whole shot are kept at once."""
+
+    __slots__ = ("_columns", "_numbers")
+
+    def __init__(self, rows: Iterable[Iterable[float]] = ()) -> None:
+        found = [array("d", row) for row in rows]
+        self._columns = len(found[0]) if found else 0
+        if any(len(row) != self._columns for row in found):
+            raise ValueError("the rows of a table are of different lengths")
+        self._numbers = array("d", b"".join(row.tobytes() for row in found))
+
+    def __len__(self) -> int:
+        return len(self._numbers) // self._columns if self._columns else 0
+
+    @overload
+    def __getitem__(self, row: int) -> tuple[float, ...]: ...
+    @overload
+    def __getitem__(self, row: slice) -> "Table": ...
+    def __getitem__(self, row: int | slice) -> "tuple[float, ...] | Table":
+        if isinstance(row, slice):
+            return Table(self[index] for index in range(*row.indices(len(self))))
+        start = range(len(self))[row] * self._columns
+        return tuple(self._numbers[start : start + self._columns])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and (self._columns, self._numbers) == (other._columns, other._numbers)
+
+    def __hash__(self) -> int:
+        return hash((self._columns, self._numbers.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"Table({len(self)} x {self._columns})"
+
+    def __deepcopy__(self, known: Mapping[int, Any]) -> "Table":
+        return self
+
+    def tensor(self) -> Tensor:
+        """(rows, columns) float64 tensor of its own."""
+        return torch.tensor(self._numbers, dtype=torch.float64).view(len(self), self._columns)
+
+
+NO_ROWS = Table()
+
+
 @dataclass(frozen=True)
 class ColorSample:
     """What a color match needs to know of one frame: weighted statistics inside the matte, in one space.
@@ -231,10 +278,10 @@ class ColorSample:
     face_covariance: tuple[tuple[float, ...], ...]
     plate_covariance: tuple[tuple[float, ...], ...]
     space: str = "linear"
-    face_quantiles: tuple[tuple[float, ...], ...] = ()
-    plate_quantiles: tuple[tuple[float, ...], ...] = ()
-    face_palette: tuple[tuple[float, ...], ...] = ()
-    plate_palette: tuple[tuple[float, ...], ...] = ()
+    face_quantiles: Table = NO_ROWS
+    plate_quantiles: Table = NO_ROWS
+    face_palette: Table = NO_ROWS
+    plate_palette: Table = NO_ROWS
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:

@@ -9,7 +9,7 @@ from made_pictures import FULL, picture
 
 from mien.ops import measure
 from mien.ops.samples import smooth
-from mien.types import ColorSample, Series
+from mien.types import ColorSample, Series, Table
 
 
 def series(levels: list[float | None], wobble: float = 0.0, seed: int = 0) -> Series[ColorSample]:
@@ -76,7 +76,7 @@ def test_tables_are_smoothed_with_the_rest(space: str) -> None:
     one = measure.with_palettes(measure.ranked(measure.moments(*colors, space), *colors), *colors)
     values = tuple(
         None if frame == 7 else replace(
-            one, plate_palette=tuple(tuple(v + 0.01 * (-1) ** frame for v in row) for row in one.plate_palette)
+            one, plate_palette=Table([v + 0.01 * (-1) ** frame for v in row] for row in one.plate_palette)
         )
         for frame in range(24)
     )

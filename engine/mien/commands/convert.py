@@ -9,9 +9,20 @@ from typing import Any
 
 from mien import recipe as recipes
 from mien.commands.plate import OpenPlate, PlateArguments, known_space, open_plate
+from mien.commands.panels import write_panels
+from mien.commands.reenacting import (
+    WHOLE,
+    Binding,
+    Reenacting,
+    bind,
+    open_binding,
+    smoothing,
+    source_shot,
+    whole_track,
+)
 from mien.commands.track import TrackArguments, open_finder, refuse_nobody, tell_faces, track_plate
 from mien.deliver import Destination
-from mien.files.identities import IdentityFile, Likeness, write_identity
+from mien.files.identities import IdentityFile, Likeness, read_identity, write_identity
 from mien.files.shot import Shot, open_shot
 from mien.files.tracks import read_tracks, write_tracks
 from mien.files.whole import write_whole
@@ -21,6 +32,7 @@ from mien.movie import write_movie
 from mien.performer import photo_identity, prominent, read_photo, take_identity
 from mien.progress import Note, Outcome, Tell
 from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
+from mien.reenacted import KIND
 from mien.run import Rendered, render, solved, without_measurements
 from mien.types import MienError
 
@@ -48,6 +60,7 @@ class ConvertArguments:
     codec: str = "h264"
     side_by_side: bool = False
     height: int | None = None
+    reenacting: Reenacting = field(default_factory=Reenacting)
     tracking: TrackArguments = field(default_factory=TrackArguments)
     device: str = "auto"
     force: bool = False
@@ -60,7 +73,8 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
         RecipeError: A setting, or something else in the arguments, cannot be.
         MienError: The plate, the sources or the track cannot be used.
     """
-    steps, tracking = _steps(arguments)
+    network = _network(arguments)
+    steps, tracking = _steps(arguments, CONVERT if network is None or arguments.reenacting.crop == "face" else WHOLE)
     plate = open_plate(arguments.plate)
     shot, name = plate.shot, shot_name(plate.shot)
     whole = _whole_range(arguments.plate, shot)
@@ -86,13 +100,65 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
         )
     )
     # The sources first: what is wrong with a photograph should not be told after an hour of tracking.
-    identity = _identity(arguments, plate, whole, Path(draft.identity), tell)
-    track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
+    if network is None:
+        identity = _identity(arguments, plate, whole, Path(draft.identity), tell)
+        track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
+    else:
+        full = replace(plate, shot=open_shot(arguments.plate.path, whole, layer=arguments.plate.layer))
+        binding = _binding(arguments, network, full, tell)
+        if arguments.reenacting.crop == "none":
+            track = whole_track(full, Path(draft.track))
+        else:
+            track = _track(arguments, plate, whole, Path(draft.track), tracking, tell)
+        identity = bind(binding, full, track, arguments.face, smoothing(draft), Path(draft.identity), tell)
     recipe = replace(draft, track=str(track), identity=str(identity))
     path = folder / f"{name}.recipe.json"
     write_whole(path, recipes.write(recipe).encode())
     frames = arguments.plate.frames
-    return run_recipe(recipe, frames, arguments.device, arguments.force, tell, (str(path),), movie=frames)
+    outcome = run_recipe(recipe, frames, arguments.device, arguments.force, tell, (str(path),), movie=frames)
+    if network is not None and arguments.reenacting.preview is not None:
+        shown = write_panels(open_job(recipe, arguments.device), frames, arguments.reenacting.preview, tell)
+        outcome = replace(outcome, written=(*outcome.written, str(shown)))
+    return outcome
+
+
+def _network(arguments: ConvertArguments) -> IdentityFile | None:
+    """The network that is to move a photograph; None where the identity is another one, or there is none.
+
+    Raises:
+        RecipeError: Something was asked for that only such a network does.
+    """
+    arguments.reenacting.checked()
+    if arguments.identity is not None:
+        file = read_identity(arguments.identity)
+        if file.kind == KIND:
+            if not arguments.sources:
+                raise RecipeError(f"{arguments.identity} moves photographs: give it one with --source PHOTO.")
+            return file
+        if arguments.sources:
+            raise RecipeError(
+                f"{arguments.identity} of kind {file.kind} says itself whose face to put on: leave out --source."
+            )
+    if arguments.reenacting != Reenacting():
+        raise RecipeError(
+            "--crop, --motion, --no-adapt-scale, --start-frame, --detail and --preview are for a photograph that follows: "
+            "give --identity FILE of kind reenact and --source PHOTO."
+        )
+    return None
+
+
+def _binding(arguments: ConvertArguments, network: IdentityFile, plate: OpenPlate, tell: Tell) -> Binding:
+    assert arguments.identity is not None
+    space = arguments.source_colorspace
+    if space:
+        known_space(plate.colors, space)
+    shot, space = source_shot(arguments.sources, plate.colors, space)
+    frame = (round(plate.shot.size[0] * plate.shot.aspect), plate.shot.size[1])
+    likeness = _likeness(arguments)
+    return open_binding(
+        network, arguments.identity, shot, space, arguments.reenacting, plate.colors, arguments.tracking, likeness,
+        frame, arguments.device, tell,
+    )  # fmt: skip
 
 
 def render_recipe(
@@ -120,7 +186,7 @@ def run_recipe(
     job = open_job(recipe, device)
 
     def rendered(chosen: Sequence[int]) -> Rendered:
-        return render(without_measurements(solved(job, tell)), chosen, tell, force=force)
+        return render(solved(job, tell, kept=without_measurements), chosen, tell, force=force)
 
     return run_job(job, frames, force, tell, rendered, written, movie)
 
@@ -180,11 +246,13 @@ def _whole_range(arguments: PlateArguments, shot: Shot) -> tuple[int, int]:
     return min(whole.first, shot.first), max(whole.last, shot.last)
 
 
-def _steps(arguments: ConvertArguments) -> tuple[tuple[recipes.Step, ...], dict[str, Any]]:
+def _steps(
+    arguments: ConvertArguments, chain: tuple[recipes.Step, ...]
+) -> tuple[tuple[recipes.Step, ...], dict[str, Any]]:
     """The chain with its settings, and the settings of tracking, which is not part of it."""
     tracking = {name: value for name, value in arguments.settings.items() if name.startswith("track_faces.")}
     rest = {name: _value(value) for name, value in arguments.settings.items() if name not in tracking}
-    steps = CONVERT if arguments.recipe is None else recipes.read(arguments.recipe).steps
+    steps = chain if arguments.recipe is None else recipes.read(arguments.recipe).steps
     return recipes.located(recipes.change_steps(steps, rest), Path.cwd()), tracking
 
 
@@ -272,6 +340,16 @@ def make_identity(arguments: ConvertArguments, path: Path, tell: Tell) -> Path:
     return _identity(arguments, plate, _whole_range(arguments.plate, plate.shot), path, tell)
 
 
+def _likeness(arguments: ConvertArguments) -> Likeness:
+    likeness = Likeness(arguments.likeness, arguments.release, arguments.release_until)
+    if likeness.until:
+        try:
+            date.fromisoformat(likeness.until)
+        except ValueError as error:
+            raise RecipeError(f"--release-until {likeness.until!r}: write YYYY-MM-DD.") from error
+    return likeness
+
+
 def _identity(
     arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell
 ) -> Path:
@@ -285,11 +363,7 @@ def _identity(
         return arguments.identity.absolute()
     if arguments.source_colorspace:
         known_space(plate.colors, arguments.source_colorspace)
-    if likeness.until:
-        try:
-            date.fromisoformat(likeness.until)
-        except ValueError as error:
-            raise RecipeError(f"--release-until {likeness.until!r}: write YYYY-MM-DD.") from error
+    _likeness(arguments)
     shots = [open_shot(source) for source in arguments.sources]
     moving = [shot for shot in shots if len(shot.frames) > 1]
     if moving and len(shots) > 1:

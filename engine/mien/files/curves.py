@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.files.whole import read_small, write_pieces
-from mien.types import ColorSample, Detail, DetailSample, Grade, MienError, Regions, RegionSample
+from mien.types import ColorSample, Detail, DetailSample, Grade, MienError, Regions, RegionSample, Table
 
 VERSION = 1
 LIMIT = 1 << 30
@@ -45,7 +45,7 @@ def _written(kind: str, values: Mapping[int, tuple[str, Any]], made_by: str) -> 
     yield f'{{{head}, "frames": {{'.encode()
     for count, (frame, (key, value)) in enumerate(sorted(values.items())):
         plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
-        yield f'{"," * (count > 0)}\n  "{frame}": {json.dumps({"key": key, "value": plain})}'.encode()
+        yield f'{"," * (count > 0)}\n  "{frame}": {json.dumps({"key": key, "value": plain}, default=list)}'.encode()
     yield b"\n}}\n"
 
 
@@ -84,6 +84,8 @@ def _field(kind: Any, plain: Any) -> Any:
         return str(plain)
     if is_dataclass(kind):
         return _value(kind, plain)
+    if kind is Table:
+        return Table(_tuples(plain))
     if kind == tuple[int, ...]:
         return tuple(int(value) for value in plain)
     return _tuples(plain)

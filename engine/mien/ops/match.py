@@ -13,7 +13,7 @@ from torch import Tensor
 from mien.ops import lookup, spaces
 from mien.ops.grade import IDENTITY, brightness, diagonal, gray, move, rounded, triple, triples
 from mien.ops.transport import between, sliced
-from mien.types import ColorSample, Grade
+from mien.types import ColorSample, Grade, Table
 
 STRONGEST = 64.0
 """Largest gain, and reciprocal of the smallest, that any match may ask for."""
@@ -117,7 +117,7 @@ def luminance(sample: ColorSample) -> Grade:
     balance = mean(sample)
     to, axis = _opponent_axes(sample.space), torch.zeros(3, dtype=torch.float64)
     axis[0] = 1.0
-    here, there = (torch.tensor(rows[3], dtype=torch.float64) for rows in _ranks(sample))
+    here, there = (rows.tensor()[3] for rows in _ranks(sample))
     # Brightness of the balanced face: its own quantiles, carried by the gain or step that its mean takes.
     before, after = _means(sample)
     level, reached = float((to @ before)[0]), float((to @ after)[0])
@@ -147,7 +147,7 @@ def histogram(sample: ColorSample) -> Grade:
     base = reinhard(sample)
     rows, lows, highs = [], [], []
     for channel in range(3):
-        here, there = (torch.tensor(rows[channel], dtype=torch.float64) for rows in _ranks(sample))
+        here, there = (rows.tensor()[channel] for rows in _ranks(sample))
         low, high, knots = _knots(here, 2 * len(here) - 1)
         rest = _beyond(here, there, base.matrix[channel][channel], base.offset[channel], knots)
         rows.append(rounded(rest))
@@ -165,9 +165,7 @@ def transport(sample: ColorSample) -> Grade:
         return mkl(sample)
     base = mkl(sample)
     matrix, offset = (torch.tensor(values, dtype=torch.float64) for values in (base.matrix, base.offset))
-    face, plate = (
-        torch.tensor(colors, dtype=torch.float64).T for colors in (sample.face_palette, sample.plate_palette)
-    )
+    face, plate = (colors.tensor().T for colors in (sample.face_palette, sample.plate_palette))
     turned = spaces.opponent(face, sample.space)
     low, high = turned.amin(1), turned.amax(1)
     reach = MARGIN * (high - low) + 1e-6
@@ -213,7 +211,7 @@ def _means(sample: ColorSample) -> tuple[Tensor, Tensor]:
     return face, plate
 
 
-def _ranks(sample: ColorSample) -> tuple[tuple[tuple[float, ...], ...], ...]:
+def _ranks(sample: ColorSample) -> tuple[Table, Table]:
     return sample.face_quantiles, sample.plate_quantiles
 
 

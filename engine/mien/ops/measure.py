@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mien.ops import spaces
-from mien.types import ColorSample, Image, Matte
+from mien.types import ColorSample, Image, Matte, Table
 
 NOTHING = ColorSample(0.0, (0.0,) * 3, (0.0,) * 3, ((0.0,) * 3,) * 3, ((0.0,) * 3,) * 3)
 """The measurement of an empty matte; every match answers it with no move."""
@@ -122,9 +122,9 @@ def centered(sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor, o
         if ranks := getattr(sample, f"{who}_quantiles"):
             bright = spaces.opponent((there - here)[:, None], sample.space)[:1]
             step = torch.cat([(there - here)[:, None], bright])
-            moved[f"{who}_quantiles"] = _rounded(torch.tensor(ranks, dtype=torch.float64) + step)
+            moved[f"{who}_quantiles"] = _rounded(ranks.tensor() + step)
         if colors := getattr(sample, f"{who}_palette"):
-            moved[f"{who}_palette"] = _rounded(torch.tensor(colors, dtype=torch.float64) + (there - here))
+            moved[f"{who}_palette"] = _rounded(colors.tensor() + (there - here))
     return replace(sample, **moved)
 
 
@@ -307,5 +307,5 @@ def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in values.tolist())
 
 
-def _rounded(values: Tensor) -> tuple[tuple[float, ...], ...]:
-    return _rows(torch.round(values, decimals=DIGITS))
+def _rounded(values: Tensor) -> Table:
+    return Table(torch.round(values, decimals=DIGITS).tolist())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mien.ops import spaces
-from mien.types import ColorSample, Series
+from mien.types import ColorSample, Series, Table
 
 STILL = 0.15
 """Change of brightness, as the logarithm of a ratio, across which smoothing stops averaging."""
@@ -80,22 +80,31 @@ def _tables(sample: ColorSample) -> list[Any]:
     return [getattr(sample, field.name) for field in fields(sample) if field.name not in ("weight", "space")]
 
 
+def _tensor(table: Any) -> Tensor:
+    return table.tensor() if isinstance(table, Table) else torch.tensor(table, dtype=torch.float64)
+
+
 def _shape(sample: ColorSample) -> tuple[Any, ...]:
-    return sample.space, *(torch.tensor(table).shape for table in _tables(sample))
+    return sample.space, *(_tensor(table).shape for table in _tables(sample))
 
 
 def _vector(sample: ColorSample) -> Tensor:
     """Both means, then everything else, as one row."""
-    return torch.cat([torch.tensor(table, dtype=torch.float64).flatten() for table in _tables(sample)])
+    return torch.cat([_tensor(table).flatten() for table in _tables(sample)])
 
 
 def _sample(vector: Tensor, weight: float, like: ColorSample) -> ColorSample:
     """The row as a measurement shaped like another."""
     names = [field.name for field in fields(like) if field.name not in ("weight", "space")]
-    shapes = [torch.tensor(table).shape for table in _tables(like)]
+    tables = _tables(like)
+    shapes = [_tensor(table).shape for table in tables]
     parts = vector.split([shape.numel() for shape in shapes])
-    tables = {name: _nested(part.view(shape).tolist()) for name, part, shape in zip(names, parts, shapes)}
-    return replace(like, weight=weight, **tables)
+    values = (_like(table, part.view(shape).tolist()) for table, part, shape in zip(tables, parts, shapes))
+    return replace(like, weight=weight, **dict(zip(names, values)))
+
+
+def _like(table: Any, values: Any) -> Any:
+    return Table(values) if isinstance(table, Table) else _nested(values)
 
 
 def _nested(values: Any) -> Any:
