@@ -146,6 +146,12 @@ def convert(
     colorspace: Colorspace = None,
     ocio: Ocio = None,
     layer: Part = None,
+    crop: Annotated[str, typer.Option(help="What moves a photograph: face, or none for the whole frame.")] = "face",
+    motion: Annotated[str, typer.Option(help="How it follows: relative or absolute.")] = "relative",
+    adapt_scale: Annotated[bool, typer.Option(help="Make its movements as large as its face.")] = True,
+    start_frame: Annotated[int | None, typer.Option(help="Frame posed as it is; else the best is found.")] = None,
+    detail: Annotated[int, typer.Option(help="Draw it 1, 2 or 4 times larger than the network does.")] = 1,
+    preview: Annotated[Path | None, typer.Option(help="Movie of how it follows: keypoints, motion, result.")] = None,
     detector: DetectorOption = Detector.builtin,
     weights: Weights = None,
     device: DeviceOption = Device.auto,
@@ -153,11 +159,11 @@ def convert(
     json: Json = False,
 ) -> None:
     """Put a consenting performer's face on a shot: layers, full frames, a movie."""
-    from mien.commands import ConvertArguments, PlateArguments, TrackArguments, convert_shot
+    from mien.commands import ConvertArguments, PlateArguments, Reenacting, TrackArguments, convert_shot
     from mien.progress import teller
 
-    if (identity is None) == (not source):
-        _refuse("Say whose face to put on: either --identity FILE or --source PHOTO.")
+    if identity is None and not source:
+        _refuse("Say whose face to put on: --identity FILE, --source PHOTO, or both for a photograph that follows.")
     arguments = ConvertArguments(
         plate=PlateArguments(plate, _range(frames), colorspace, ocio, layer),
         folder=output,
@@ -178,6 +184,7 @@ def convert(
         codec=codec,
         side_by_side=side_by_side,
         height=resize,
+        reenacting=Reenacting(crop, motion, adapt_scale, start_frame, detail, preview),
         tracking=TrackArguments(detector=detector.value, weights=weights, device=device.value),
         device=device.value,
         force=force,

@@ -156,7 +156,12 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
         for param in declaration(step.node).params:
             if param.slider is not None and param.slider.unit == "face" and not param.slider.inward:
                 reach += abs(float(settings[param.name]))
-    return around(face, MARGIN + math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP)
+    return around(face, margin(chain, frame) + math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP)
+
+
+def margin(chain: Chain, frame: int) -> float:
+    """Face widths around the points that the identity sees: some look at more than they draw, and say so."""
+    return max(MARGIN, float(getattr(chain.identity_at(frame), "margin", MARGIN)))
 
 
 def around(face: Face, margin: float) -> Box:
@@ -258,7 +263,7 @@ def _converted(
     """
     face = face_in(chain, frame)
     assert face is not None
-    near = cropped(plate, around(face, MARGIN))
+    near = cropped(plate, around(face, margin(chain, frame)))
     given = {name: near if value is plate else value for name, value in inputs.items()}
     value = call(step, given, settings_at(chain, step, frame))
     return spread(value, plate) if isinstance(value, Layer) else value

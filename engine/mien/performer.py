@@ -18,6 +18,7 @@ from mien.footage import plate_space
 from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
 from mien.models.warp import WarpSource, WarpTake, warp_identity, warp_source
+from mien.reenacted import BOUND, KIND, open_reenacted
 from mien.tracking import face_at, face_widths
 from mien.trained import TRAINED
 from mien.types import FaceTrack, Identity, MienError
@@ -134,6 +135,14 @@ def open_identity(file: IdentityFile, path: Path, colors: Colors, device: torch.
         return _open_photos(file, path, colors, device)
     if file.kind == "take":
         return _open_take(file, path, colors, device)
+    if file.kind == BOUND:
+        bound = open_reenacted(file, path, colors, device)
+        return lambda frame: bound
+    if file.kind == KIND:
+        raise MienError(
+            f"{path} moves photographs and shows nobody by itself. Give it one: "
+            f"mien convert PLATE --identity {path} --source PHOTO -o OUT."
+        )
     if file.kind in TRAINED:
         trained = TRAINED[file.kind](file, path, colors, device)
         return lambda frame: trained

@@ -287,6 +287,83 @@ def paired(
         raise typer.Exit(130)
 
 
+@train.command()
+def reenact(
+    films: Annotated[list[str], typer.Argument(help="Movies, folders of frames, or folders of movies.")],
+    output: Output,
+    held_out: Annotated[list[str] | None, typer.Option(help="Film to measure on and not to learn from.")] = None,
+    likeness: Likeness = "",
+    release: Release = "",
+    release_until: ReleaseUntil = "",
+    own: Own = False,
+    preset: Annotated[str, typer.Option(help="small-64, vox-256, mgif-256 and others of the paper.")] = "small-64",
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    keypoints: Annotated[int | None, typer.Option(help="How many keypoints.")] = None,
+    crop: Annotated[str, typer.Option(help="face: squares around faces; none: whole frames.")] = "face",
+    coverage: Annotated[float, typer.Option(help="Side of the squares over the height of the face.")] = 1.7,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs of frames in a step.")] = 8,
+    vgg: Annotated[Path | None, typer.Option(help="VGG-19 to compare pictures in; else a random network.")] = None,
+    features: Annotated[float, typer.Option(help="Weight of features.")] = 10.0,
+    place: Annotated[float, typer.Option(help="Weight of keypoints following bent pictures.")] = 10.0,
+    local: Annotated[float, typer.Option(help="Weight of what lies around them following too.")] = 10.0,
+    critic: Annotated[float, typer.Option(help="Weight of a critic that wants it to look filmed; 1 in vox-adv.")] = 0.0,
+    flip: Annotated[float, typer.Option(help="How often pairs are mirrored.")] = 0.5,
+    steps: Steps = 100_000,
+    minutes: Minutes = None,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 2e-4,
+    save: Save = 10.0,
+    preview: PreviewEvery = 250,
+    precision: Precision = "auto",
+    seed: Seed = 0,
+    colorspace: Annotated[str | None, typer.Option(help="Color space of the films.")] = None,
+    ocio: Annotated[str | None, typer.Option(help="OpenColorIO config.")] = None,
+    device: DeviceName = "auto",
+    json: Json = False,
+) -> None:
+    """Learn to move photographs as films move, from films."""
+    from dataclasses import replace
+
+    from mien.commands import TrackArguments
+    from mien.commands.filming import PRESETS, ReenactArguments, train_reenact
+    from mien.commands.train import Released
+    from mien.progress import teller
+    from mien.train.clips import Variety
+    from mien.train.control import Control
+    from mien.train.loop import Pace
+    from mien.train.reenact import MotionWeights, ReenactSetting
+
+    if preset not in PRESETS:
+        _refuse(f"There is no preset {preset!r}: choose {', '.join(PRESETS)}.")
+    changed: dict[str, Any] = {
+        name: value for name, value in (("size", size), ("keypoints", keypoints)) if value is not None
+    }
+    control = Control()
+    arguments = ReenactArguments(
+        films=tuple(films),
+        output=output,
+        released=Released(likeness, release, release_until, own),
+        held=tuple(held_out or ()),
+        setting=ReenactSetting(
+            shape=replace(PRESETS[preset], **changed),
+            coverage=coverage,
+            batch=batch,
+            variety=Variety(flip=flip),
+            weights=MotionWeights(features, place, local, critic),
+        ),
+        crop=crop,
+        vgg=vgg,
+        pace=Pace(steps, minutes, rate, save=save, preview=preview, seed=seed, precision=precision),
+        colorspace=colorspace,
+        ocio=ocio,
+        tracking=TrackArguments(device=device),
+        device=device,
+    )
+    with teller(json) as tell:
+        _finish(train_reenact(arguments, tell, control), tell)
+    if control.stopped:
+        raise typer.Exit(130)
+
+
 def _range(option: str, text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None

@@ -2,12 +2,14 @@
 
 from mien.commands.convert import ConvertArguments, convert_shot, render_recipe
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
+from mien.commands.reenacting import Reenacting
 from mien.commands.track import TrackArguments, track_shot
 
 __all__ = [
     "ConvertArguments",
     "OpenPlate",
     "PlateArguments",
+    "Reenacting",
     "TrackArguments",
     "convert_shot",
     "open_plate",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mien import recipe as recipes
-from mien.commands.plate import OpenPlate, PlateArguments, known_space, open_plate
 from mien.commands.panels import write_panels
+from mien.commands.plate import OpenPlate, PlateArguments, known_space, open_plate
 from mien.commands.reenacting import (
     WHOLE,
     Binding,
@@ -141,7 +141,7 @@ def _network(arguments: ConvertArguments) -> IdentityFile | None:
             )
     if arguments.reenacting != Reenacting():
         raise RecipeError(
-            "--crop, --motion, --no-adapt-scale, --start-frame, --detail and --preview are for a photograph that follows: "
+            "--crop, --motion, --adapt-scale, --start-frame, --detail and --preview are for photographs that follow: "
             "give --identity FILE of kind reenact and --source PHOTO."
         )
     return None

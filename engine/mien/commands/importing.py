@@ -87,7 +87,7 @@ def import_model(arguments: ImportArguments, tell: Tell) -> Outcome:
         facts, tensors = _dfm(arguments, tell)
         file = IdentityFile("dfm", likeness, facts, tensors)
     elif kind in (".pth", ".pt", ".tar"):
-        loaded = _loaded(arguments.path)
+        loaded = load_weights(arguments.path)
         made, read = ("reenact", _motion) if is_motion(loaded) else ("pix2pix", _pix2pix)
         facts, tensors = read(arguments, loaded, tell)
         file = IdentityFile(made, likeness, facts, tensors)
@@ -154,7 +154,7 @@ def fits(model: DfmModel, picture: Path, colors: Colors) -> dict[str, float]:
     return scores
 
 
-def _loaded(path: Path) -> Any:
+def load_weights(path: Path) -> Any:
     """The plain weights that a checkpoint of PyTorch holds, as zip or in the format before it.
 
     Raises:

@@ -50,6 +50,14 @@ def aligned_matrix(
     return matrix
 
 
+def level_square(points: Points, coverage: float, middle: tuple[float, float, float] = MIDDLE) -> torch.Tensor:
+    """(..., 3) center x and y and side of the upright square that ``aligned_matrix`` levels, for square pixels."""
+    pose = mesh.pose_of(points.double())
+    there = torch.tensor(middle, dtype=torch.float64, device=points.device)
+    center = pose.scale[..., None] * (pose.rotation @ there) + pose.translation
+    return torch.cat([center[..., :2], (coverage * FACE * pose.scale)[..., None]], -1)
+
+
 def in_crop(points: Points, matrix: Matrix) -> Points:
     """(468, 3) plate points carried into a crop; depth scales along."""
     zoom = float(torch.linalg.det(matrix[:2, :2]).abs().sqrt())

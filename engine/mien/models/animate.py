@@ -36,8 +36,8 @@ class Source:
 class Animator:
     """A network that poses photographs as performances are posed; pictures are (B, 3, H, W), 0 to 1."""
 
-    def __init__(self, network: MotionNetwork, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, network: MotionNetwork, device: torch.device, corners: bool) -> None:
+        self.device, self.corners = device, corners
         ready = folded(network) if device.type != "cpu" else fewer(folded(network))
         self._network = ready.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
