@@ -512,6 +512,31 @@ def test_tracking_says_who_was_found(engine, made):
             engine.call("track", PATIENCE, **{**fields, name: value})
 
 
+def test_a_training_of_pairs_runs_through_the_service(tmp_path):
+    rng = np.random.default_rng(4)
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        picture = rng.uniform(0.1, 0.9, (48, 48, 3)).astype(np.float32)
+        oiio_write(tmp_path / "before" / f"p.{number:04d}.exr", picture)
+        oiio_write(tmp_path / "after" / f"p.{number:04d}.exr", picture * 0.5)
+    settings = {
+        "before": "before",
+        "after": "after",
+        "released": {"likeness": "Nobody", "release": "test"},
+        "setting": {"size": 32, "batch": 2, "shape": {"width": 4, "levels": 3}},
+        "pace": {"steps": 4, "preview": 2, "precision": "float32"},
+    }
+    training = {"folder": str(tmp_path), "kind": "paired", "output": "look.safetensors", "settings": settings}
+    with Engine(sys.executable, ["--device", "cpu", "--no-disk-cache"], {"OMP_NUM_THREADS": "1"}) as engine:
+        request = engine.ask("train", **training)
+        done = request.wait(PATIENCE)
+        assert done["done"] == 4 and str(tmp_path / "look.safetensors") in done["written"]
+        assert {"progress", "losses", "preview"} <= {event["event"] for event in request.take()}
+        facts = engine.call("inspect", PATIENCE, path=str(tmp_path / "look.safetensors"))
+        assert "paired" in facts["is"] and facts["likeness"] == "Nobody"
+
+
 def test_a_training_can_be_started_paused_resumed_and_stopped(tmp_path):
     person(tmp_path / "a", 24, (0.5, 0.3, 0.2), 1)
     person(tmp_path / "b", 22, (0.2, 0.3, 0.5), 2)
