@@ -141,9 +141,11 @@ class Check(Job):
 
 @dataclass(frozen=True)
 class Inspect:
-    """What a file is: ``path`` of a plate, track, identity, recipe or rendered frame."""
+    """What a file is: ``path`` of a plate, track, identity, recipe or rendered frame; of a plate, read in a space."""
 
     path: str
+    colorspace: str | None = None
+    ocio: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
+from mien import job as jobs
 from mien import recipe as recipes
 from mien import session as sessions
-from mien.chain import declaration
+from mien.chain import declaration, face_in
+from mien.color import Colors, load
 from mien.commands import PlateArguments, TrackArguments, track_shot
 from mien.commands.convert import ConvertArguments, make_identity, run_job
 from mien.declare import nearest
 from mien.files.cache import open_cache
 from mien.files.shot import MOVIES, STILLS, open_shot, read_header
 from mien.files.tracks import read_tracks
+from mien.footage import plate_space
 from mien.inspection import facts_of
 from mien.progress import Outcome, Tell
 from mien.recipe import Recipe
@@ -110,7 +113,8 @@ class Work:
         recipe, folder = self._recipe(request)
         self._fence.outputs(Path(recipe.output.folder), INNER, folder)
         self.session.solve(recipe, tell, unwanted)
-        return {"curves": curve_files(recipe)}
+        job = self.session.open(recipe)
+        return {"curves": curve_files(recipe), "color": told_spaces(job.colors, job.space), "widths": widths(job)}
 
     def _render(self, request: Render, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
         recipe, folder = self._recipe(request)
@@ -120,8 +124,9 @@ class Work:
         def rendered(chosen: Sequence[int]) -> Rendered:
             return session.render(recipe, chosen, tell, unwanted, force=force)
 
-        outcome = run_job(session.open(recipe), request.frames, force, tell, rendered)
-        return {**plain(outcome), "curves": curve_files(recipe)}
+        job = session.open(recipe)
+        outcome = run_job(job, request.frames, force, tell, rendered)
+        return {**plain(outcome), "curves": curve_files(recipe), "color": told_spaces(job.colors, job.space)}
 
     def _check(self, request: Check) -> Mapping[str, Any]:
         recipe, _ = self._recipe(request)
@@ -237,13 +242,28 @@ def inspect(request: Inspect) -> Mapping[str, Any]:
         return facts_of(path)
     shot = open_shot(request.path)
     header = read_header(shot, shot.first)
+    colors = load(request.ocio)
     return {
         **facts_of(shot.file(shot.first)),
         "size": list(header.size),
         "data": [header.data.x, header.data.y, header.data.width, header.data.height],
         "range": [shot.first, shot.last],
         "missing": list(shot.missing),
+        "color": told_spaces(colors, plate_space(shot, colors, request.colorspace)),
     }
+
+
+def told_spaces(colors: Colors, space: str) -> dict[str, str]:
+    """Color interop IDs, or names of the config where it knows none: of a plate, of layers over it, of curves."""
+    layer = space if colors.is_linear(space) else colors.working
+    spaces = {"plate": space, "layer": layer, "working": colors.working}
+    return {role: colors.interop_id(name) or name for role, name in spaces.items()}
+
+
+def widths(job: jobs.Job) -> dict[int, float]:
+    """Width of the face in plate pixels, in the frames where there is one."""
+    faces = {frame: face_in(job.chain, frame) for frame in job.shot.frames}
+    return {frame: face.width for frame, face in faces.items() if face is not None}
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:
