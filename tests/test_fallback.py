@@ -7,6 +7,7 @@ import torch
 
 from mien.chain import call_node
 from mien.fallback import careful
+from mien.models.crop_identity import FrameIdentity, LogEncoding
 from mien.models.warp import WarpIdentity, warp_identity, warp_source
 from mien.progress import Note
 from mien.recipe import Step
@@ -79,6 +80,29 @@ def test_what_cannot_be_cut_goes_to_the_processor() -> None:
     assert "on the processor" in str(notes[0])
     tiny = Hungry(own, 10)  # not even the smallest band fits
     assert torch.equal(call(STEP, {"plate": plate, "face": face, "identity": tiny}, SETTINGS).image, wanted.image)
+
+
+def test_batches_of_tiles_are_halved_and_then_tiles_are_smaller() -> None:
+    plate, face, _ = scene()
+    asked: list[tuple[int, int]] = []
+
+    def identity(most: int) -> FrameIdentity:
+        def draw(tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            asked.append((len(tiles), tiles.shape[-1]))
+            if len(tiles) * tiles.shape[-1] ** 2 > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return tiles * 0.5, torch.ones_like(tiles[:, :1])
+
+        return FrameIdentity(draw, 128, 8, LogEncoding(), "tiles", batch=4)
+
+    wanted = identity(10**9)(plate, face)
+    for most, says in [(2 * 128**2, "in batches of 2"), (128**2, "tile by tile"), (64**2, "in tiles of 64")]:
+        asked.clear()
+        notes: list[object] = []
+        call = careful(notes.append, lambda: None)
+        made = call(STEP, {"plate": plate, "face": face, "identity": identity(most)}, SETTINGS)
+        assert torch.allclose(made.image, wanted.image, atol=1e-4) and asked[0] == (4, 128)
+        assert says in str(notes[0])
 
 
 def test_memory_that_was_only_kept_is_given_back_first() -> None:

@@ -27,8 +27,8 @@ def careful(
     """A way to compute steps that survives a full graphics card.
 
     A step that does not fit is tried again after ``release`` gave memory back. An identity of which any part can be
-    drawn alone then draws ever smaller bands, one that works in tiles takes ever smaller ones. What still does not
-    fit is computed by the processor.
+    drawn alone then draws ever smaller bands, one that works in tiles takes ever fewer at once and then ever smaller
+    ones. What still does not fit is computed by the processor.
 
     Args:
         tell: Hears how a step was computed in the end.
@@ -67,6 +67,12 @@ def _attempts(
     plate = next((port for port, value in inputs.items() if isinstance(value, Plate)), None)
     port = next((port for port, value in inputs.items() if is_identity(value)), None)
     identity: Any = None if port is None else inputs[port]
+    batch = getattr(identity, "batch", 1)
+    while port is not None and batch > 1:
+        batch //= 2
+        identity = replace(identity, batch=batch)
+        how = f"in batches of {batch}" if batch > 1 else "tile by tile"
+        yield how, _with(call, step, inputs, settings, port, identity)
     for count in PARTS:
         if plate is not None and getattr(identity, "by_parts", False):
             yield f"in {count} bands", _bands(call, step, inputs, settings, plate, count)

@@ -19,6 +19,8 @@ from mien.types import MienError
 
 TILE = 512
 """Side in pixels of the tiles that a network is given of large regions."""
+TILES = 4
+"""Tiles that a graphics card draws at once."""
 EDGE = 0.1
 """Share of a square's half side over which what is drawn into it fades out."""
 Shape = TypeVar("Shape", SwapShape, PairedShape, Pix2PixShape)
@@ -77,7 +79,8 @@ def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.de
     if view != "frame":
         drawn = view == "outlines"
         return CropIdentity(draw, size, _coverage(file, path), encoding, file.digest, drawn=drawn)
-    return FrameIdentity(draw, max(TILE, size), shape.step, encoding, file.digest)
+    batch = TILES if device.type == "cuda" else 1
+    return FrameIdentity(draw, max(TILE, size), shape.step, encoding, file.digest, batch)
 
 
 def open_dfm(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity:

@@ -45,6 +45,24 @@ def test_a_picture_alone_and_in_a_batch():
     assert torch.allclose(tiled(blur, image[0], 32, 8, 8), together[0], atol=1e-6)
 
 
+def test_tiles_given_at_once_come_out_as_one_by_one():
+    image, sizes = noise(90, 70), []
+
+    def blur(tiles):
+        sizes.append(len(tiles))
+        return torch.nn.functional.avg_pool2d(tiles, 3, 1, 1)
+
+    alone = tiled(blur, image, 32, 8, 8)
+    count = len(sizes)
+    assert set(sizes) == {2}
+    for batch in (2, 3, 100):
+        sizes.clear()
+        assert torch.allclose(tiled(blur, image, 32, 8, 8, batch), alone, atol=1e-6)
+        assert len(sizes) == -(-count // batch) and sum(sizes) == 2 * count
+    with pytest.raises(ValueError, match="at once"):
+        tiled(blur, image, 32, 8, 8, 0)
+
+
 def test_impossible_tiles_are_refused():
     with pytest.raises(ValueError, match="overlap"):
         tiled(lambda tile: tile, noise(8, 8), 16, 16)

@@ -131,6 +131,7 @@ class FrameIdentity:
         step: Sizes that it takes are multiples of this.
         encoding: How it sees light.
         digest: Hash of everything that determines the result.
+        batch: Tiles that it is given at once.
     """
 
     draw: Draw
@@ -138,6 +139,7 @@ class FrameIdentity:
     step: int
     encoding: Encoding
     digest: str
+    batch: int = 1
 
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw the region; the matte is the network's own, or all of the region.
@@ -151,7 +153,7 @@ class FrameIdentity:
         def one(tile: Tensor) -> Tensor:
             return torch.cat([part.float() for part in self.draw(tile)], 1)
 
-        made = tiled(one, padded, self.tile, self.tile // 4, self.step)[0, :, top:, left:]
+        made = tiled(one, padded, self.tile, self.tile // 4, self.step, self.batch)[0, :, top:, left:]
         matte = made[3:].clamp(0, 1)
         matte = torch.where(matte > LEAST, matte, 0.0)
         return Layer(self.encoding.decode(made[:3]), matte, plate.corner, face.width, {"identity": matte})

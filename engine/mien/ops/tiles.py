@@ -10,13 +10,17 @@ BORDER = 0.2
 """Share of an overlap, at the border of a tile, that is thrown away."""
 
 
-def tiled(function: Callable[[Tensor], Tensor], image: Tensor, tile: int, overlap: int, step: int = 1) -> Tensor:
+def tiled(
+    function: Callable[[Tensor], Tensor], image: Tensor, tile: int, overlap: int, step: int = 1, batch: int = 1
+) -> Tensor:
     """Apply a picture-to-picture function to (..., C, H, W) tile by tile.
 
     Tiles are ``tile`` pixels square and share ``overlap`` with their neighbors, over which one fades into the
     next; their corners and the picture's padded size are multiples of ``step``. A picture of one tile is given
-    whole. Edges are repeated outside.
+    whole. Edges are repeated outside. ``batch`` tiles are given at once, along the first axis.
     """
+    if batch < 1:
+        raise ValueError(f"{batch} tiles cannot be given at once")
     if not 0 <= overlap < tile or tile % step:
         raise ValueError(f"tiles of {tile} cannot overlap by {overlap} or come in steps of {step}")
     height, width = image.shape[-2:]
@@ -28,12 +32,13 @@ def tiled(function: Callable[[Tensor], Tensor], image: Tensor, tile: int, overla
         result = function(padded)
         return result[..., :height, :width].reshape(*lead, result.shape[-3], height, width)
     total = weights = None
-    for top in rows:
-        for left in columns:
-            part = padded[..., top : top + tile, left : left + tile]
-            made = function(part)
-            share = fade(part.shape[-2], overlap, top > 0, top + tile < tall, made)[:, None]
-            share = share * fade(part.shape[-1], overlap, left > 0, left + tile < wide, made)
+    places = [(top, left) for top in rows for left in columns]
+    for first in range(0, len(places), batch):
+        some = places[first : first + batch]
+        parts = [padded[..., top : top + tile, left : left + tile] for top, left in some]
+        for (top, left), made in zip(some, function(torch.cat(parts)).chunk(len(some))):
+            share = fade(made.shape[-2], overlap, top > 0, top + tile < tall, made)[:, None]
+            share = share * fade(made.shape[-1], overlap, left > 0, left + tile < wide, made)
             if total is None or weights is None:
                 total = made.new_zeros(*made.shape[:-2], tall, wide)
                 weights = made.new_zeros(tall, wide)
