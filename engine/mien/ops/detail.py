@@ -315,7 +315,10 @@ def match_blur(image: Image, variance: float, color_variance: float, floor: Tens
         return sharpness.blur(result, done)
     # Variances of blurs add: color is blurred once by all that it must be, and only where it is not brightness.
     bright = sharpness.luminance(result)
-    color = sharpness.blur(result - bright, color_variance - max(variance, 0.0) + done)
-    together = sharpness.blur(bright, done) + color
-    sound = torch.isfinite(bright)
-    return together if bool(sound.all()) else torch.where(sound, together, result)
+    color = sharpness.blur(result[::2] - bright, color_variance - max(variance, 0.0) + done)
+    soft = sharpness.blur(bright, done)
+    red, green, blue = sharpness.LUMINANCE
+    # Color has no brightness of its own: two of its channels tell the third.
+    third = (color[:1] * (-red / green)).sub_(color[1:], alpha=blue / green)
+    together = torch.cat([color[:1], third, color[1:]]).add_(soft)
+    return together if bool(torch.isfinite(together.sum())) else torch.where(torch.isfinite(bright), together, result)

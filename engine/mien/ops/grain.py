@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
+from mien.ops.region import occupied
 from mien.types import Grain, Image, Matte
 
 SIDE = 12
@@ -327,25 +328,31 @@ def lay(
     if grain.weight <= 0 or not bool((missing > 0).any()):
         return image
     height, width = image.shape[-2:]
-    # In bands that stay in a processor's cache.
+    # In bands that stay in a processor's cache, as wide as the matte is there.
     step = height if image.is_cuda else max(16, CACHED // max(width, 1))
     missing = missing.expand(3, height, width)
-    bands = []
+    result = image.clone()
     for top in range(0, height, step):
-        one, under, lacks = (part[:, top : top + step] for part in (image, matte, missing))
-        bands.append(_laid(one, under, lacks, grain, (corner[0], corner[1] + top), frame))
-    return torch.cat(bands, 1) if bands else image
+        rows = slice(top, top + step)
+        columns = occupied(matte[..., rows, :])[1]
+        if columns.start == columns.stop:
+            continue
+        place = (corner[0] + columns.start, corner[1] + top)
+        one, under, lacks = (part[..., rows, columns] for part in (image, matte, missing))
+        result[..., rows, columns] = _laid(one, under, lacks, grain, place, frame)
+    return result
 
 
 def _laid(image: Image, matte: Matte, missing: Tensor, grain: Grain, corner: tuple[int, int], frame: int) -> Image:
     unit = field((image.shape[-2], image.shape[-1]), corner, frame, grain, image.device)
     covered = matte.clamp(1e-3, 1)
-    raised = ((2 - covered) / covered).sqrt().clamp_max(EDGE_GAIN)
+    raised = (2 / covered).sub_(1).clamp_max_(EDGE_GAIN**2)[0]
     for channel, (row, ends) in enumerate(zip(grain.variance, grain.levels)):
         level = image[channel].clamp(*ends)
-        spread = (level * row[2] + row[1]) * level + row[0]
-        unit[channel] *= (spread * missing[channel].clamp_min(0)).clamp_min(0).sqrt()
-    return image + unit * raised
+        spread = (level * row[2]).add_(row[1]).mul_(level).add_(row[0])
+        spread.mul_(missing[channel].clamp_min(0)).mul_(raised)
+        unit[channel].mul_(spread.clamp_min_(0).sqrt_())
+    return unit.add_(image)
 
 
 def _check(image: Image) -> None:

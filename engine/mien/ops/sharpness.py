@@ -36,12 +36,13 @@ SEEN = 100_000
 """Pixels of which quantiles are taken."""
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
-_LUMINANCE = (0.2722, 0.6741, 0.0537)
+LUMINANCE = (0.2722, 0.6741, 0.0537)
 
 
 def luminance(image: Image) -> Tensor:
     """(1, H, W) brightness of a (3, H, W) picture."""
-    return (image * image.new_tensor(_LUMINANCE).view(3, 1, 1)).sum(0, keepdim=True)
+    red, green, blue = LUMINANCE
+    return (image[:1] * red).add_(image[1:2], alpha=green).add_(image[2:], alpha=blue)
 
 
 @lru_cache(maxsize=256)
@@ -64,7 +65,8 @@ def blur(image: Tensor, variance: float) -> Tensor:
     """
     if variance <= 0:
         return image
-    if not bool(torch.isfinite(image).all()):
+    # A sum is not finite as soon as one of its parts is not.
+    if not bool(torch.isfinite(image.sum())):
         sound = torch.isfinite(image)
         share = _convolve(sound.to(image.dtype), taps(variance))
         spread = _convolve(torch.where(sound, image, 0.0), taps(variance))
@@ -74,22 +76,28 @@ def blur(image: Tensor, variance: float) -> Tensor:
 
 def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
     """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
-    radius = len(line) // 2
-    planes = image.reshape(-1, 1, *image.shape[-2:])
-    padded = F.pad(planes, (radius,) * 4, mode="replicate")[:, 0]
+    radius, height, width = len(line) // 2, image.shape[-2], image.shape[-1]
+    planes = image.reshape(-1, height, width)
     if image.is_cuda:
-        return _both_ways(padded, line).view(image.shape)
-    rows = max(16, CACHED // padded.shape[-1])
-    pieces = [
-        torch.cat([_both_ways(plane[top : top + rows + 2 * radius], line) for top in range(0, image.shape[-2], rows)])
-        for plane in padded
-    ]
-    return torch.stack(pieces).view(image.shape)
+        return _both_ways(planes, line, (radius, radius)).view(image.shape)
+    step = max(16, CACHED // max(width, 1))
+    weighed = torch.empty_like(planes)
+    for plane, result in zip(planes, weighed):
+        for top in range(0, height, step):
+            bottom = min(height, top + step)
+            above, below = max(0, top - radius), min(height, bottom + radius)
+            beyond = radius - (top - above), radius - (below - bottom)
+            result[top:bottom] = _both_ways(plane[None, above:below], line, beyond)[0]
+    return weighed.view(image.shape)
 
 
-def _both_ways(padded: Tensor, line: Sequence[float]) -> Tensor:
-    down = _weigh(padded.transpose(-1, -2), line).transpose(-1, -2)
-    return _weigh(down, line)
+def _both_ways(planes: Tensor, line: Sequence[float], beyond: tuple[int, int]) -> Tensor:
+    """Weigh (P, h, W), whose first and last row are repeated as often as ``beyond`` says; h comes back shorter."""
+    radius = len(line) // 2
+    if any(beyond):
+        planes = F.pad(planes, (0, 0, *beyond), mode="replicate")
+    down = _weigh(planes.transpose(-1, -2), line).transpose(-1, -2)
+    return _weigh(F.pad(down, (radius, radius), mode="replicate"), line)
 
 
 def _weigh(padded: Tensor, line: Sequence[float]) -> Tensor:
