@@ -311,7 +311,8 @@ def _keymix(work: _Work) -> Picture:
         amount = np.ones((box[3] - box[1], box[2] - box[0]), np.float32)
     amount = amount * np.float32(work.number("mix"))
     made = b.boxed(box)
-    return made.laid({name: b.over(box, name) * (1 - amount) + a.over(box, name) * amount for name in wanted})
+    with np.errstate(invalid="ignore"):
+        return made.laid({name: b.over(box, name) * (1 - amount) + a.over(box, name) * amount for name in wanted})
 
 
 def _over(a: Array, b: Array, alpha: Array, under: Array) -> Array:
