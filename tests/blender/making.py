@@ -1,4 +1,4 @@
-"""A shot for Blender, and what the engine itself makes of it."""
+"""A shot for Blender, whose recipe the engine can render too."""
 
 import json
 from dataclasses import replace
@@ -10,15 +10,12 @@ import torch
 
 from mien import recipe as recipes
 from mien.color import load
-from mien.files.curves import read_curves
 from mien.files.identities import Likeness, write_identity
 from mien.files.tracks import TrackedPlate, write_tracks
-from mien.ops import grade as grades
-from mien.ops.blend import over
 from mien.performer import Photo, photo_identity
 from mien.recipe import CONVERT, Output, PlateChoice, Recipe
 from mien.types import FaceTrack
-from shots import FIRST, SIZE, Made, points_at, read_exr, texture, write_exr
+from shots import FIRST, SIZE, Made, points_at, texture, write_exr
 
 SPECIAL = (np.inf, -np.inf, np.nan, -3.0, 70000.0, 1e-30, 1e-40, 16.0)
 """Values of a plate that a compositor must not touch."""
@@ -76,15 +73,3 @@ def make(folder: Path, count: int = 6, size: tuple[int, int] = SIZE, width: floa
     (folder / "facts.json").write_text(json.dumps(told))
     return made
 
-
-def truth(made: Made, raw: str, matte: str, curves: Path, out: Path, opacity: float = 1.0) -> None:
-    """Write the engine's composite of host sequences: its color move, its over, its plate, as float EXR."""
-    solved = read_curves(curves)[1]
-    for frame in made.frames:
-        plate, face, mask = (
-            torch.from_numpy(read_exr(Path(pattern % frame))[1].astype(np.float32)).movedim(-1, 0)
-            for pattern in (made.plate, raw, matte)
-        )
-        grade = solved[frame][1]
-        laid = over(grades.apply(face, grade) if grade else face, plate, mask[:1] * opacity)
-        write_exr(Path(str(out) % frame), laid.movedim(0, -1).numpy(), kind="float")

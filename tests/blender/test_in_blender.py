@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from beds import FOLDER, INSIDE, VERSIONS, environment, python_of, run_inside
-from making import make, truth
+from making import make
 
 from shots import Made
 
@@ -27,12 +27,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A shot that the engine has rendered, with the composite of its host sequences as ``truth``."""
+    """A shot that the engine has rendered: host sequences, and full frames to compare with."""
     made = make(tmp_path_factory.mktemp("shot"))
     subprocess.run([sys.executable, "-m", "mien", "render", str(made.recipe)], check=True, capture_output=True)
-    out = made.folder / "out"
-    raw, matte = (str(out / "host" / f"shot_{kind}.%04d.exr") for kind in ("raw", "matte"))
-    truth(made, raw, matte, out / "shot.match_color.json", made.folder / "truth" / "shot.%04d.exr")
     return made
 
 

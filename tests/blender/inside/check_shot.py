@@ -81,10 +81,23 @@ def test_outside_the_matte_every_bit_is_the_plates(shot, facts):
         assert np.abs(got[inside][:, :3] - plate[inside][:, :3]).mean() > 0.01, "no face was put on"
 
 
+def engines_own(facts, frame):
+    """The full frame that ``mien render`` wrote."""
+    return host.read(facts.folder / "out" / "full" / f"shot.{frame}.exr")
+
+
 def test_inside_it_is_the_engines_own_composite(shot, facts):
-    """Matrix, offset and mix by native nodes, against the engine's arithmetic on the same files: 1e-5."""
+    """The finished face of the engine, mixed natively."""
     for frame, got in zip(frames_of(facts), shot[1]):
-        truth = host.read(facts.folder / "truth" / f"shot.{frame}.exr")
+        truth = engines_own(facts, frame)
+        assert host.largest(got[..., :3], truth[..., :3], np.ones_like(truth[..., :3], bool)) < 1e-5, frame
+
+
+def test_the_solved_move_done_natively_is_the_engines_too(opened, facts, tmp_path):
+    """Matrix, offset and mix by native nodes on the ungraded face, keyed over time."""
+    host.socket(host.node_of(opened, "color_match"), "Engine Finish").default_value = 0.0
+    for frame, got in zip(frames_of(facts), host.render(opened, frames_of(facts), tmp_path)):
+        truth = engines_own(facts, frame)
         assert host.largest(got[..., :3], truth[..., :3], np.ones_like(truth[..., :3], bool)) < 1e-5, frame
 
 

@@ -102,6 +102,7 @@ def set_up(scene, facts, folder):
     shot = scene.mien
     shot.plate, shot.first, shot.last = facts.plate, facts.first, facts.last
     shot.folder, shot.track, shot.identity = str(folder), facts.track, facts.identity
+    shot.pixels = "float"
     return shot
 
 
