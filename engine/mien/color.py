@@ -58,7 +58,8 @@ NAMES = {
 _EXACT = ocio.OptimizationFlags(
     int(ocio.OPTIMIZATION_DEFAULT.value) & ~int(ocio.OPTIMIZATION_FAST_LOG_EXP_POW.value)
 )
-_FAILURES = (ocio.Exception, ocio.ExceptionMissingFile)
+# A config whose names, or what is said of it, are no UTF-8 fails where Python first looks at them.
+_FAILURES = (ocio.Exception, ocio.ExceptionMissingFile, UnicodeDecodeError)
 _PEAK = 65504.0
 Step = Callable[[Tensor], Tensor]
 Kind = Literal["float", "integer", "movie"]
@@ -309,13 +310,16 @@ def load(config: str | Path | None = None) -> Colors:
     source = str(config or os.environ.get("OCIO", "") or BUILT_IN)
     try:
         opened = ocio.Config.CreateFromFile(source)
+        if not opened.hasRole("scene_linear"):
+            raise MienError(f"The config {source} has no role scene_linear to work in. Add the role.")
+        space = opened.getColorSpace("scene_linear")
+        if space is None:
+            raise MienError(f"The role scene_linear of the config {source} names no color space of it. Mend the role.")
+        working = space.getName()
+        return Colors(opened, source, working, Encoding(_to_rec709(opened, working)))
     except _FAILURES as error:
         said = " ".join(str(error).split())[:300]
         raise MienError(f"Cannot read the OpenColorIO config {source}: {said}") from error
-    if not opened.hasRole("scene_linear"):
-        raise MienError(f"The config {source} has no role scene_linear to work in. Add the role.")
-    working = opened.getColorSpace("scene_linear").getName()
-    return Colors(opened, source, working, Encoding(_to_rec709(opened, working)))
 
 
 def _find(config: Any, name: str) -> str | None:

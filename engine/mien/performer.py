@@ -1,5 +1,6 @@
 """From photographs, or a take, of the performer to an identity that nodes can put on."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -164,6 +165,8 @@ def _open_photos(file: IdentityFile, path: Path, colors: Colors, device: torch.d
             raise MienError(f"{path} lacks the tensor {error}. Make the identity again.") from error
         if image.ndim != 3 or image.shape[0] != 3 or points.shape[1:] != (3,) or facing.shape != points.shape[:1]:
             raise MienError(f"{path} holds tensors of the wrong shape. Make the identity again.")
+        if not isinstance(aspect, int | float) or not 0 < aspect < math.inf:
+            raise MienError(f"{path} holds a picture of pixel aspect {str(aspect)[:40]}. Make the identity again.")
         sources.append(WarpSource(transform(image).to(device), points.to(device), facing.to(device), float(aspect)))
     identity = warp_identity(sources)
     return lambda frame: identity

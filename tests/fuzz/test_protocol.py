@@ -3,7 +3,6 @@
 ``MIEN_FUZZ_LINES`` says how many lines the engine gets; 100,000 take some minutes.
 """
 
-import copy
 import json
 import os
 import random
@@ -17,6 +16,7 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fuzz.spoiling import ODD, odd, spoiled
 from mien.serve.lines import as_line
 from mien.serve.requests import COMMANDS, RequestError, parse
 from shots import make_shot
@@ -78,40 +78,6 @@ def seeds(folder: Path) -> list[dict]:
     ]
 
 
-ODD = [
-    None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "../../etc", "\0", "\ud800", "é" * 50, [], [[]], {}, [1, 2], [3, 1],
-    [10**9, 10**9], {"a": {"b": []}}, [None], ["layer"] * 20, "/", "/dev/null", "/dev/zero", "/proc/self/mem", -0.0,
-    1003,
-]  # fmt: skip
-
-
-def odd(chance: random.Random) -> object:
-    return copy.deepcopy(chance.choice(ODD))
-
-
-def spoiled(request: dict, chance: random.Random) -> dict:
-    """A request with one or two things in it, at any depth, exchanged, taken away or added."""
-    request = json.loads(json.dumps(request))
-    for _ in range(chance.choice((0, 1, 1, 1, 2))):
-        place = request
-        while True:
-            names = list(place) if isinstance(place, dict) else list(range(len(place)))
-            inner = [name for name in names if isinstance(place[name], dict | list) and place[name]]
-            if not inner or chance.random() < 0.5:
-                break
-            place = place[chance.choice(inner)]
-        if not names or (isinstance(place, dict) and chance.random() < 0.2):
-            if isinstance(place, dict):
-                place[chance.choice(("later", "force", "frames", "x"))] = odd(chance)
-            else:
-                place.append(odd(chance))
-        elif chance.random() < 0.2:
-            del place[chance.choice(names)]
-        else:
-            place[chance.choice(names)] = odd(chance)
-    return request
-
-
 def noise(chance: random.Random) -> bytes:
     kind = chance.randrange(4)
     if kind == 0:
@@ -120,14 +86,14 @@ def noise(chance: random.Random) -> bytes:
         return "".join(chance.choices(string.printable, k=chance.randrange(80))).replace("\n", "").encode()
     if kind == 2:
         return chance.choice((b"[", b'{"a":', b"-", b"1e", b'"')) * chance.randrange(2000)
-    return json.dumps(odd(chance)).encode()
+    return json.dumps(odd(chance, ODD)).encode()
 
 
 def fuzzed(number: int, known: list[dict], chance: random.Random) -> bytes:
     """One line; a request among them has its number for an id, unless that was spoiled."""
     if chance.random() < 0.2:
         return noise(chance)
-    line = json.dumps(spoiled({"id": number, **chance.choice(known)}, chance)).encode()
+    line = json.dumps(spoiled({"id": number, **chance.choice(known)}, chance, ODD)).encode()
     if chance.random() < 0.15:
         cut = bytearray(line)
         for _ in range(chance.randrange(1, 4)):

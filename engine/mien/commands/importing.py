@@ -1,5 +1,6 @@
 """``mien import``: what artists already have, as an identity."""
 
+import struct
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,11 @@ COVERAGE = 1.7
 """Side of the squares that published networks learned from, over the height of the face in them."""
 REFUSED: type[Exception] = vars(torch.serialization)["pickle"].UnpicklingError
 """What torch says of a file that asks for more than weights."""
+DAMAGED = (
+    REFUSED, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError, OverflowError,
+    MemoryError, struct.error,
+)  # fmt: skip
+"""What torch says of a file that is damaged in one way or another."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def load_weights(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise MienError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (REFUSED, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError) as error:
+    except DAMAGED as error:
         reason = str(error).splitlines()[0][:160] if str(error) else "it is no checkpoint"
         raise MienError(
             f"{path} was not read: {reason}. Only plain weights are taken, nothing in a file is run."

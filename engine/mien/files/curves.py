@@ -66,7 +66,7 @@ def read_curves(path: Path) -> tuple[str, dict[int, tuple[str, Any]]]:
             for frame, entry in document["frames"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise MienError(f"{path} is no whole file of curves: {error}. Delete it to have it solved again.") from error
+        raise MienError(f"{path} is no whole file of curves: {str(error)[:200]}. Delete it to have it solved again.") from error
     return kind, values
 
 

@@ -358,6 +358,8 @@ def _listing(path: Path) -> list[_Coded]:
             raise MienError(f"{path} has no pictures, only {container.format.long_name}. Choose another file.")
         stream = container.streams.video[0]
         context = stream.codec_context
+        if context is None:
+            raise MienError(f"{path} does not say how its pictures are coded. It is damaged.")
         if not (0 < context.width <= _LONGEST_SIDE and 0 < context.height <= _LONGEST_SIDE):
             raise MienError(f"{path} claims {context.width} x {context.height} pixels. It is damaged.")
         if context.format is None:

@@ -307,7 +307,7 @@ def _read_arrays(
     path: Path, link: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     name, digest = _part(path, link, "file", str), _part(path, link, "sha256", str)
-    if Path(name).name != name or not DIGEST.fullmatch(digest):
+    if not name or Path(name).name != name or not DIGEST.fullmatch(digest):
         raise _damaged(path, "it names no arrays beside it")
     beside = path.with_name(name)
     if not beside.is_file():

@@ -75,7 +75,7 @@ def read_points(path: Path, height: int) -> PlacedPoints:
     if strange:
         raise MienError(f"{path}: {strange[0]!r} is not known. Known are person, scheme, origin and points.")
     scheme = text.get("scheme", "five")
-    if scheme not in COUNTS:
+    if not isinstance(scheme, str) or scheme not in COUNTS:
         raise MienError(f"{path}: scheme {str(scheme)[:40]!r} is not known. Use one of {', '.join(COUNTS)}.")
     origin = text.get("origin", "top left")
     if origin not in ("top left", "bottom left"):
