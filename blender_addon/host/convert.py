@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Convert node: what the engine wrote for a shot, and every setting by which it writes it, as sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.settings import Control
+from ..core.shot import ROLES, Shot
+from ..mien.hosts.frames import file_at
+from .compat import FIVE
+from .groups import NAMES, VERSIONS
+from .weave import Weave
+
+SETTINGS = "mien_settings"
+"""Property of the tree: identifier of a socket to ``STEP.PARAM``, as JSON."""
+SLATE = (0.8, 0.0, 0.4, 1.0)
+FAR = 1e4
+"""Distance inside the matte that a slate has, in pixels."""
+
+
+def convert(controls: Sequence[Control], images: dict[str, Any]) -> Any:
+    """A Convert group with image nodes of its own, one for each of ``ROLES``."""
+    weave = Weave(NAMES["convert"], "convert", VERSIONS["convert"])
+    pictures = {role: weave.node("CompositorNodeImage", role, image=images[role]) for role in ROLES}
+    shape = weave.parts(pictures["matte"].outputs[0])
+    missing = weave.math("SUBTRACT", 1.0, shape["Alpha"], clamp=True)
+    help = "What is shown where the engine has not rendered a frame: the plate as it is, or a slate that nobody overlooks"
+    if FIVE:
+        _, slate = weave.menu("Missing", ("Plate", "Slate"), "Plate", help)
+    else:
+        slate = weave.dialed("Slate", False, help)
+    shown = weave.math("MULTIPLY", missing, slate)
+    for role, name, told in (
+        ("raw", "Face", "The converted face, unmatted and ungraded"),
+        ("face", "Finished", "The face as the engine finished it: matched, lit, sharp and grained as the plate"),
+    ):
+        weave.gives(name, "Color", weave.mix(pictures[role].outputs[0], SLATE, shown), told)
+    weave.gives("Matte", "Float", weave.mix(shape["Red"], 1.0, shown, "FLOAT"), "1 where the face is seen")
+    weave.gives(
+        "Distance", "Float", weave.mix(shape["Green"], FAR, shown, "FLOAT"),
+        "Signed distance from the matte's edge in pixels, positive inside",
+    )  # fmt: skip
+    weave.gives("Hold-out", "Float", shape["Blue"], "What passes in front of the face")
+    weave.gives("Valid", "Float", shape["Alpha"], "1 where the engine has rendered the frame")
+    weave.tree[SETTINGS] = json.dumps({identifier: path for identifier, path in _settings(weave, controls)})
+    return weave.tree
+
+
+def _settings(weave: Weave, controls: Sequence[Control]) -> Any:
+    """A socket for each control; nothing in the group reads it, the sidebar's Convert does."""
+    for one in controls:
+        if one.kind == "menu":
+            identifier, _ = weave.menu(one.label, one.choices, one.default, one.help, one.panel)
+            yield identifier, one.path
+            continue
+        made = weave.dialed(
+            one.label, _typed(one), one.help, one.low, one.high, one.panel, {"int": "Int", "bool": "Bool"}.get(one.kind, "")
+        )
+        yield made.identifier, one.path
+
+
+def _typed(one: Control) -> Any:
+    return {"float": float, "int": int, "bool": bool}[one.kind](one.default)
+
+
+def settings_of(tree: Any) -> dict[str, str]:
+    """Identifier of a socket to ``STEP.PARAM``."""
+    return dict(json.loads(tree.get(SETTINGS, "{}")))
+
+
+def empty_images(name: str) -> dict[str, Any]:
+    """Images that show what will be written, made before the first file is there."""
+    made = {}
+    for role in ROLES:
+        image = bpy.data.images.new(f"{name} {role}", 1, 1, alpha=True, float_buffer=True)
+        image.colorspace_settings.name = "Non-Color"
+        image.alpha_mode = "CHANNEL_PACKED" if role == "matte" else "PREMUL"
+        made[role] = image
+    return made
+
+
+def point_at(tree: Any, shot: Shot, first: int, last: int, colorspace: str) -> None:
+    """Let a Convert group show the sequences of a shot, frame F at frame F."""
+    for role in ROLES:
+        node = tree.nodes[role]
+        image = node.image
+        path = file_at(shot.sequence(role), first)
+        if bpy.path.abspath(image.filepath) != path or image.source != "SEQUENCE":
+            image.filepath = path
+            image.source = "SEQUENCE"
+        name = "Non-Color" if role == "matte" else colorspace
+        if image.colorspace_settings.name != name:
+            image.colorspace_settings.name = name
+        image.alpha_mode = "CHANNEL_PACKED" if role == "matte" else "PREMUL"
+        show_range(node, first, last)
+
+
+def show_range(node: Any, first: int, last: int) -> None:
+    """Frame F of a sequence at frame F of the scene."""
+    node.frame_start, node.frame_duration = first, last - first + 1
+    node.frame_offset = first - 1
+    node.use_auto_refresh = True
+
+
+def refresh(tree: Any) -> None:
+    """Show what was written meanwhile: either call alone does nothing in some versions."""
+    for role in ROLES:
+        node = tree.nodes.get(role)
+        if node is not None and node.image is not None and Path(bpy.path.abspath(node.image.filepath)).parent.is_dir():
+            node.image.reload()
+            node.image.update_tag()

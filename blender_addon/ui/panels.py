@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar tab of the compositor and the sequencer."""
+
+from typing import Any
+
+import bpy
+
+from ..host import shots
+from .ops_nodes import offered
+from .props import state
+
+
+def work(layout: Any) -> None:
+    """Progress, what is missing, what went wrong."""
+    said = state()
+    if said.busy:
+        row = layout.row(align=True)
+        row.progress(factor=said.progress, text=said.text)
+        row.operator("mien.cancel", text="", icon="X")
+    elif said.text:
+        layout.label(text=said.text)
+    if said.missing:
+        layout.label(text=f"Missing: {said.missing}", icon="ERROR")
+    elif said.state:
+        layout.label(text=said.state, icon="CHECKMARK")
+    for words, icon in ((said.error, "CANCEL"), (said.warning, "INFO")):
+        lines(layout, words, icon)
+    layout.operator("mien.open_log", icon="TEXT")
+
+
+def lines(layout: Any, words: str, icon: str) -> None:
+    """A sentence over as many lines as the sidebar needs."""
+    if not words:
+        return
+    box = layout.box().column(align=True)
+    line = ""
+    for word in words.split():
+        if len(line) + len(word) > 42:
+            box.label(text=line, icon=icon)
+            line, icon = "", "BLANK1"
+        line = f"{line} {word}".strip()
+    box.label(text=line, icon=icon)
+
+
+class Tab:
+    """Where the panels are."""
+
+    bl_region_type = "UI"
+    bl_category = "mien"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """In the compositor and the sequencer."""
+        space = context.space_data
+        return space.type != "NODE_EDITOR" or space.tree_type == "CompositorNodeTree"
+
+
+class ShotPanel(Tab):
+    """Plate, range, folder."""
+
+    bl_label = "Shot"
+
+    def draw(self, context: Any) -> None:
+        """The shot."""
+        layout, shot = self.layout, context.scene.mien
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        if offered():
+            layout.operator("mien.update_nodes", icon="FILE_REFRESH", text=f"Update {offered()} Nodes")
+        layout.prop(shot, "plate")
+        row = layout.row(align=True)
+        row.prop(shot, "first")
+        row.prop(shot, "last", text="")
+        layout.prop(shot, "folder")
+        row = layout.row(align=True)
+        row.operator("mien.inspect_plate", icon="VIEWZOOM")
+        row.operator("mien.build_shot", icon="NODETREE")
+
+
+class ColorPanel(Tab):
+    """How the plate is read."""
+
+    bl_label = "Files and Color"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        """Rarely changed."""
+        layout, shot = self.layout, context.scene.mien
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("name", "take", "colorspace", "layer", "ocio", "pixels", "check_renders"):
+            layout.prop(shot, name)
+
+
+class FacePanel(Tab):
+    """Who is replaced, by whom."""
+
+    bl_label = "Faces"
+
+    def draw(self, context: Any) -> None:
+        """Tracking and identity."""
+        layout, shot = self.layout, context.scene.mien
+        layout.operator("mien.track", icon="TRACKER")
+        for number, face in enumerate(shot.faces):
+            box = layout.box()
+            row = box.row(align=True)
+            chosen = face.found == shot.face
+            row.operator("mien.pick_face", text="", icon="RADIOBUT_ON" if chosen else "RADIOBUT_OFF").index = number
+            row.prop(face, "renamed", text="")
+            row.prop(face, "ignored", text="", icon="HIDE_ON" if face.ignored else "HIDE_OFF")
+            lost = f", lost: {face.lost}" if face.lost else ""
+            box.label(text=f"{face.first}-{face.last}{lost}")
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(shot, "track")
+        layout.prop(shot, "smallest")
+        layout.prop(shot, "confidence")
+        layout.prop(shot, "identity")
+        layout.prop(shot, "roto")
+
+
+class PhotographsPanel(Tab):
+    """An identity without training."""
+
+    bl_label = "Identity of Photographs"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        """Photographs, and whose consent they come with."""
+        layout, shot = self.layout, context.scene.mien
+        for source in shot.sources:
+            layout.prop(source, "path", text="")
+        row = layout.row(align=True)
+        row.operator("mien.sources", text="Add", icon="ADD").action = "ADD"
+        row.operator("mien.sources", text="Remove", icon="REMOVE").action = "REMOVE"
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(shot, "likeness")
+        layout.prop(shot, "release")
+        layout.operator("mien.make_identity", icon="USER")
+
+
+class ConvertPanel(Tab):
+    """Convert, and how that goes."""
+
+    bl_label = "Convert"
+
+    def draw(self, context: Any) -> None:
+        """The buttons, progress and errors."""
+        layout, shot = self.layout, context.scene.mien
+        column = layout.column(align=True)
+        column.operator("mien.convert_shot", icon="RENDER_ANIMATION")
+        column.operator("mien.convert_frame", icon="RENDER_STILL")
+        row = layout.row(align=True)
+        row.operator("mien.check_shot", icon="VIEWZOOM")
+        row.operator("mien.match", icon="KEYINGSET")
+        layout.prop(shot, "live", toggle=True, icon="PLAY")
+        work(layout)
+
+
+class SettingsPanel(Tab):
+    """The engine's settings, as the Convert node has them."""
+
+    bl_label = "Settings"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        """Every setting of the Convert node; a key may be set on each."""
+        nodes = shots.converts(context.scene)
+        if not nodes:
+            self.layout.label(text="Build the shot first.")
+            return
+        layout = self.layout
+        layout.use_property_split = True
+        panels: dict[str, Any] = {}
+        items = {item.identifier: item for item in nodes[0].node_tree.interface.items_tree if item.item_type == "SOCKET"}
+        for socket in nodes[0].inputs:
+            item = items.get(socket.identifier)
+            parent = item.parent.name if item is not None and item.parent is not None else ""
+            if parent and parent not in panels:
+                header, body = layout.panel(f"mien_{parent}", default_closed=True)
+                header.label(text=parent)
+                panels[parent] = body
+            body = panels.get(parent, layout)
+            if body is not None and not socket.is_linked:
+                body.prop(socket, "default_value", text=socket.name)
+
+
+PANELS = (ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, ColorPanel)
+SPACES = (("NODE", "NODE_EDITOR"), ("SEQUENCER", "SEQUENCE_EDITOR"))
+
+
+def made() -> list[type]:
+    """The panels of each editor."""
+    return [
+        type(
+            f"MIEN_PT_{short.lower()}_{panel.__name__.lower()}", (panel, bpy.types.Panel),
+            {"bl_space_type": space, "bl_idname": f"MIEN_PT_{short.lower()}_{panel.__name__.lower()}",
+             "bl_order": order, "__doc__": panel.__doc__, "__module__": __name__},
+        )
+        for short, space in SPACES
+        for order, panel in enumerate(PANELS)
+    ]  # fmt: skip
+
+
+CLASSES = tuple(made())

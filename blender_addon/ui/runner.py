@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clock: follows the engine's work from Blender's own timer, and never waits for it.
+
+Work is kept by names, never by datablocks, which undo and opening a file replace.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from ..host import convert, shots
+from ..mien.client import Engine, Request
+from ..mien.hosts.watch import Shown, after
+from . import live
+from .props import preferences, state
+
+INTERVAL = 0.1
+NAP = 0.01
+REDRAWN = ("NODE_EDITOR", "SEQUENCE_EDITOR", "IMAGE_EDITOR", "CLIP_EDITOR", "PREFERENCES")
+Finish = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class Task:
+    """Work that was asked for.
+
+    Attributes:
+        kind: ``files`` for what is written, ``train`` for a training.
+        title: Words for it.
+        scene: Name of the scene.
+        request: What the engine says of it.
+        finish: Called with the scene's name and the answer once it is done.
+    """
+
+    kind: str
+    title: str
+    scene: str
+    request: Request
+    finish: Finish | None = None
+    shown: Shown = Shown()
+    error: str = ""
+    over: bool = False
+
+
+class Clock:
+    """Running tasks, the engine, and its log."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.log: deque[str] = deque(maxlen=2000)
+        self._engine: Engine | None = None
+        self._options: tuple[Any, ...] = ()
+
+    def engine(self) -> Engine:
+        """The engine as the preferences say; another one where they were changed."""
+        chosen = preferences()
+        options = (chosen.engine_path, chosen.device, round(chosen.memory, 3))
+        if self._engine is None or options != self._options:
+            self.close()
+            path, device, memory = options
+            self._options = options
+            self._engine = Engine(
+                python=bpy.path.abspath(path) if path else None,
+                options=("--device", device, "--memory", str(memory)),
+                on_log=self.log.append,
+            )
+        return self._engine
+
+    def close(self) -> None:
+        """Let the engine leave; what ran is over."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+        self.tasks.clear()
+
+    def running(self, kind: str = "files") -> Task | None:
+        """The task of a kind that runs."""
+        return next((task for task in self.tasks if task.kind == kind), None)
+
+
+clock = Clock()
+
+
+def start(
+    title: str, scene: str, do: str, finish: Finish | None = None, kind: str = "files", **fields: Any
+) -> Task:  # fmt: skip
+    """Ask the engine for something, and follow it."""
+    request = clock.engine().ask(do, **fields)
+    task = Task(kind, title, scene, request, finish)
+    clock.tasks.append(task)
+    said = state()
+    if kind == "files":
+        said.busy, said.task, said.progress, said.text, said.error, said.warning = True, title, 0.0, title, "", ""
+    else:
+        said.training, said.error = title, ""
+    return task
+
+
+def tick() -> float:
+    """One turn: take in what the engine said. Blender's timer calls it, and whoever waits without a window."""
+    changed = False
+    for task in list(clock.tasks):
+        events = task.request.take()
+        over = task.request.over
+        events += task.request.take() if over else []
+        before = task.shown
+        task.shown = after(task.shown, events)
+        if events:
+            changed = True
+            _note(task, events)
+            _publish(task)
+            if task.shown.frame != before.frame and task.shown.stage == "Rendering":
+                show_frame(task.scene, task.shown.frame)
+        if over and task in clock.tasks:
+            clock.tasks.remove(task)
+            _end(task)
+            changed = True
+    changed = live.step(clock.engine) or changed
+    if changed:
+        redraw()
+    return INTERVAL
+
+
+def _note(task: Task, events: list[dict[str, Any]]) -> None:
+    for event in events:
+        if event.get("message"):
+            frame = f"frame {event['frame']}: " if event.get("frame") is not None else ""
+            clock.log.append(f"{task.title}: {frame}{event['message']}")
+
+
+def _publish(task: Task) -> None:
+    said = state()
+    if task.kind == "train":
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in dict(task.shown.losses.get("losses", {})).items())
+        said.training = f"{task.shown.line}  {losses}".strip()
+        if task.shown.preview:
+            said.preview = task.shown.preview
+        return
+    said.progress, said.text = task.shown.part, task.shown.line
+    if task.shown.notes:
+        said.warning = task.shown.notes[-1]
+
+
+def _end(task: Task) -> None:
+    """The last word: what was asked for is done, or an error in words."""
+    said = state()
+    task.over = True
+    answer = dict(task.shown.answer)
+    task.error = "" if answer.get("event") == "done" else task.shown.error
+    if not task.error:
+        try:
+            if task.finish is not None:
+                task.finish(task.scene, answer)
+        except Exception as error:  # noqa: BLE001  an artist hears of it, and the clock goes on
+            clock.log.append(traceback.format_exc())
+            task.error = f"{task.title}: {error}"
+    failed = task.shown.failed
+    if failed and not task.error:
+        frame, message = next(iter(sorted(failed.items())))
+        task.error = message if str(frame) in message else f"Frame {frame}: {message}"
+    if task.kind == "files":
+        said.busy = any(other.kind == "files" for other in clock.tasks)
+        said.text = task.shown.line
+        said.progress = 0.0
+    else:
+        said.training, said.paused = task.shown.line, False
+    if answer.get("event") != "cancelled":
+        said.error = task.error
+    if task.error:
+        clock.log.append(f"{task.title}: {task.error}")
+
+
+def pump(task: Task, most: float | None = None) -> None:
+    """Turn until a task is over: for ``blender -b``, where timers never fire."""
+    began = time.monotonic()
+    while not task.over:
+        tick()
+        if most is not None and time.monotonic() - began > most:
+            raise TimeoutError(f"{task.title} goes on after {most:g} seconds.")
+        time.sleep(NAP)
+
+
+def show_frame(scene: str, frame: int | None = None) -> None:
+    """Let the scene's Convert nodes show what was written, if the shown frame is among it; never in a render."""
+    found = bpy.data.scenes.get(scene)
+    if found is None or bpy.app.is_job_running("RENDER") or (frame is not None and frame != found.frame_current):
+        return
+    for node in shots.converts(found):
+        convert.refresh(node.node_tree)
+
+
+def redraw() -> None:
+    """Draw again what shows progress."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in REDRAWN:
+                area.tag_redraw()
+
+
+def cancel(kind: str = "files") -> None:
+    """Ask for the end of what runs."""
+    for task in clock.tasks:
+        if task.kind == kind:
+            task.request.cancel()
+
+
+def forget() -> None:
+    """Another file was opened: what ran for the old one is cancelled and not spoken of any more."""
+    for task in clock.tasks:
+        task.request.cancel()
+    clock.tasks.clear()
+    live.forget()
+    said = state()
+    said.busy, said.task, said.text, said.error, said.progress = False, "", "", "", 0.0
