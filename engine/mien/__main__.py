@@ -194,6 +194,41 @@ def convert(
 
 
 @app.command()
+def crop(
+    video: Annotated[str, typer.Argument(help="Movie, sequence or folder.")],
+    output: Annotated[Path, typer.Option("-o", help="Folder for the crops.")],
+    size: Annotated[int, typer.Option(help="Side of the crops in pixels.")] = 256,
+    coverage: Annotated[float, typer.Option(help="Side of the square around a face over its height.")] = 1.7,
+    least: Annotated[int, typer.Option(help="Frames that a crop has at least.")] = 24,
+    frames: Frames = None,
+    colorspace: Colorspace = None,
+    ocio: Ocio = None,
+    layer: Part = None,
+    detector: DetectorOption = Detector.builtin,
+    weights: Weights = None,
+    device: DeviceOption = Device.auto,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write every face of a video as a small movie, in a square that stands still while the face moves in it."""
+    from mien.commands import PlateArguments, TrackArguments
+    from mien.commands.cropping import CropArguments, crop_video
+    from mien.progress import teller
+
+    arguments = CropArguments(
+        plate=PlateArguments(video, _range(frames), colorspace, ocio, layer),
+        folder=output,
+        size=size,
+        coverage=coverage,
+        least=least,
+        tracking=TrackArguments(detector=detector.value, weights=weights, device=device.value),
+        force=force,
+    )
+    with teller(json) as tell:
+        _finish(crop_video(arguments, tell), tell)
+
+
+@app.command()
 def render(
     recipe: Annotated[Path, typer.Argument(help="Recipe that mien convert, or a host, wrote.")],
     frames: Frames = None,

@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mien.color import Colors
@@ -104,7 +102,7 @@ def _train(
     arguments: ReenactArguments, likeness: Likeness, folder: Path, device: torch.device, tell: Tell, control: Control
 ) -> Outcome:
     setting, colors = arguments.setting, load_colors(arguments.ocio)
-    features = None if arguments.vgg is None else _vgg(arguments.vgg)
+    features = None if arguments.vgg is None else vgg_features(arguments.vgg)
     setting = replace(setting, features="random" if features is None else "vgg")
     stocks = [_stock(arguments, films, colors, folder, tell) for films in (arguments.films, arguments.held) if films]
     learned, held = stocks if len(stocks) == 2 else _split(stocks[0], tell)
@@ -215,18 +213,15 @@ def _cut(
         tell(Advance("faceset", number, len(shots), number))
 
 
-def _vgg(path: Path) -> VggFeatures:
+def vgg_features(path: Path) -> VggFeatures:
     """VGG-19 from weights that the artist brings.
 
     Raises:
         MienError: They are none.
     """
+    loaded = load_weights(path)
     try:
-        if path.suffix == ".safetensors":
-            loaded: Any = load_file(path)
-        else:
-            loaded = load_weights(path)
         state: dict[str, Tensor] = {str(n): v for n, v in dict(loaded).items() if isinstance(v, Tensor)}
         return VggFeatures(state)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise MienError(f"{path} holds no weights of VGG-19 as torchvision names them: {error}.") from error

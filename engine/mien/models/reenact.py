@@ -122,10 +122,10 @@ def detailed(drawn: Tensor, large: Tensor, motion: Motion, corners: bool) -> Ten
     Detail is what shrinking the moved photograph to the size that was drawn would lose; it is left out where the
     photograph does not show what is needed.
     """
-    small, size = drawn.shape[-1], (large.shape[-2], large.shape[-1])
+    told, small, size = motion.flow.shape[2], drawn.shape[-1], (large.shape[-2], large.shape[-1])
     flow = resized(motion.flow.movedim(-1, 1), size).movedim(1, -1)
     # -1 and 1 are centers of the outer pixels, which lie farther out in the larger picture.
-    flow = flow * (size[-1] / small * (small - 1) / (size[-1] - 1)) if corners else flow
+    flow = flow * (size[-1] / told * (told - 1) / (size[-1] - 1)) if corners else flow
     moved = sampled(large.expand(len(flow), -1, -1, -1), flow, corners, outside="border")
     fine = moved - resized(avg_pool2d(moved, size[-1] // small), size)
     seen = 1.0 if motion.seen is None else resized(motion.seen, size)

@@ -108,7 +108,10 @@ class ReenactTask:
         self.network: nn.Module = MotionNetwork(shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
         if setting.weights.critic > 0:
-            self.critic = MotionCritic(keypoints=shape.keypoints, width=max(8, shape.width // 2)).to(device)
+            # So many blocks that a patch is left of the smallest pictures.
+            blocks = min(4, shape.size.bit_length() - 3)
+            critic = MotionCritic(keypoints=shape.keypoints, width=max(8, shape.width // 2), blocks=blocks)
+            self.critic = critic.to(device)
         self._pyramid = Pyramid(features or RandomFeatures(seed), setting.scales).to(device)
         self.device, self.batch = device, setting.batch
         self.facts: Mapping[str, Any] = {"kind": "reenact", "seed": seed, "clips": digest, **asdict(setting)}
