@@ -160,6 +160,7 @@ def swap(
     features: Annotated[float, typer.Option(help="Extra weight of eyes and mouth.")] = 1.0,
     matte_weight: Annotated[float, typer.Option(help="Weight of the matte.")] = 0.3,
     sharpen: Annotated[float, typer.Option(help="Weight of a critic that asks for detail; 0.1 is enough.")] = 0.0,
+    true_face: Annotated[float, typer.Option(help="Weight of B's own looks over A's; 0.01 is enough.")] = 0.0,
     bend: Annotated[float, typer.Option(help="Random bending; 0 for the last touches.")] = 0.03,
     flip: Annotated[float, typer.Option(help="How often pictures are mirrored.")] = 0.0,
     tone: Annotated[float, typer.Option(help="How far brightness, contrast and saturation vary.")] = 0.1,
@@ -192,7 +193,7 @@ def swap(
         batch=batch,
         memory=memory,
         augment=Augment(bend=bend, flip=flip, tone=tone, recolor=recolor),
-        weights=SwapWeights(color, structure, features, matte_weight, sharpen),
+        weights=SwapWeights(color, structure, features, matte_weight, sharpen, true_face),
         pace=Pace(steps, minutes, rate, save=save, preview=preview, seed=seed, precision=precision),
         frugal=frugal,
         ocio=ocio,
@@ -231,6 +232,8 @@ def paired(
     color: Annotated[float, typer.Option(help="Weight of differences.")] = 1.0,
     structure: Annotated[float, typer.Option(help="Weight of structure.")] = 0.1,
     critic: Annotated[float | None, typer.Option(help="Weight of the patch critic; 0.01, for mattes 0.")] = None,
+    vgg: Annotated[Path | None, typer.Option(help="Your weights of VGG-19, to compare results in.")] = None,
+    perceptual: Annotated[float, typer.Option(help="Weight of that comparison.")] = 0.02,
     flip: Annotated[float, typer.Option(help="How often patches are mirrored.")] = 0.5,
     save: Save = 10.0,
     preview: PreviewEvery = 250,
@@ -265,7 +268,9 @@ def paired(
         encoding=encoding,
         batch=batch,
         views=Views(flip=flip),
-        weights=PairedWeights(color, structure, (0.01 if channels >= 3 else 0.0) if critic is None else critic),
+        weights=PairedWeights(
+            color, structure, (0.01 if channels >= 3 else 0.0) if critic is None else critic, perceptual
+        ),
     )
     arguments = PairedArguments(
         before=before,
@@ -280,6 +285,7 @@ def paired(
         ocio=ocio,
         tracking=TrackArguments(device=device),
         device=device,
+        vgg=vgg,
     )
     with teller(json) as tell:
         _finish(train_paired(arguments, tell, control), tell)

@@ -25,6 +25,7 @@ from mien.train.control import Control
 from mien.train.loop import Pace
 from mien.train.paired import PairedSetting, PairedWeights
 from mien.train.pairs import Views, keep_pairs, kept_pairs, patch
+from mien.train.state import read_state
 from mien.types import MienError, Plate
 from shots import write_exr
 
@@ -92,6 +93,26 @@ def test_an_interrupted_training_ends_the_same(look, tmp_path):
     )
     train_paired(arguments(*look, two, 6), silent)
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_results_are_compared_in_features_that_the_artist_brings(look, tmp_path):
+    random = torch.Generator().manual_seed(3)
+    wide = [64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512]
+    state, inputs = {}, 3
+    for number, width in zip((0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28), wide):
+        state[f"features.{number}.weight"] = torch.randn(width, inputs, 3, 3, generator=random) / (3 * inputs**0.5)
+        state[f"features.{number}.bias"] = torch.zeros(width)
+        inputs = width
+    vgg = tmp_path / "vgg19.pth"
+    torch.save(state, vgg)
+    output = tmp_path / "seen.safetensors"
+    train_paired(arguments(*look, output, 2, vgg=vgg), silent)
+    assert 0 < read_identity(output).facts["training"]["weights"]["perceptual"] < 1
+    state = read_state(tmp_path / "seen.training", silent)
+    assert float(state.part("sums")["perceptual"]) > 0
+    torch.save({"features.0.weight": torch.zeros(4)}, vgg)
+    with pytest.raises(MienError, match="holds no weights of VGG-19"):
+        train_paired(arguments(*look, tmp_path / "other.safetensors", 2, vgg=vgg), silent)
 
 
 def test_linear_pairs_keep_their_highlights(tmp_path):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from facesets.sets import COLORS, a_face, person, plate, turned
 from mien.commands.train import Released, SwapArguments, swap_shape, train_swap
+from mien.files.faceset import read_faceset
 from mien.files.identities import read_identity, write_identity
 from mien.models.swap import CLASSIC, SwapNetwork, SwapShape
 from mien.performer import open_identity
@@ -32,7 +33,8 @@ from mien.train.events import checksum
 from mien.train.loop import Pace
 from mien.train.record import Record, improving, page
 from mien.train.state import read_state, states
-from mien.train.stock import held_out
+from mien.train.stock import held_out, stock
+from mien.train.swap import SwapWeights
 from mien.types import MienError, Plate
 
 TINY = SwapShape("df", 32, 4, 4, 2, 8)
@@ -92,11 +94,43 @@ def test_an_interrupted_training_ends_with_the_very_same_weights(sets, tmp_path)
 
 def test_a_critic_too_is_taken_up_bit_for_bit(sets, tmp_path):
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    sharp = {"weights": replace(SwapArguments(*sets, one, RELEASED).weights, sharpen=0.1)}
+    sharp = {"weights": replace(SwapArguments(*sets, one, RELEASED).weights, sharpen=0.1, true_face=0.1)}
     train_swap(arguments(sets, one, 6, **sharp), silent)
     train_swap(arguments(sets, two, 6, **sharp), silent, stopped_after(two, 3, sets, sharp))
     train_swap(arguments(sets, two, 6, **sharp), silent)
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_true_face_makes_codes_alike_and_may_come_and_go(sets, tmp_path):
+    def told(true_face):
+        """How far apart the codes of both people are, over their spread, after a short training."""
+        output = tmp_path / f"{true_face}.safetensors"
+        weights = SwapWeights(true_face=true_face)
+        train_swap(arguments(sets, output, 150, weights=weights, pace={"settle": 0.0}), silent)
+        network = SwapNetwork(TINY).eval()
+        kept = read_state(tmp_path / f"{true_face}.training", silent)
+        network.load_state_dict(dict(kept.part("network")))
+        with torch.inference_mode():
+            crops = [cuts(one, tmp_path / one.name) for one in sets]
+            one, two = (network.numbers(network.encode(crop)) for crop in crops)
+        return float((one.mean(0) - two.mean(0)).norm() / torch.cat([one - one.mean(0), two - two.mean(0)]).std())
+
+    assert told(0.3) < 0.6 * told(0.0)
+    # The same training goes on without, and with the other critic.
+    output = tmp_path / "0.3.safetensors"
+    for step, weights in ((152, SwapWeights()), (154, SwapWeights(sharpen=0.1)), (156, SwapWeights(true_face=0.1))):
+        train_swap(arguments(sets, output, step, weights=weights), silent)
+    assert read_identity(output).facts["training"]["steps"] == 156
+    with pytest.raises(RecipeError, match="liae"):
+        liae = replace(TINY, preset="liae")
+        train_swap(arguments(sets, tmp_path / "l.safetensors", shape=liae, weights=SwapWeights(true_face=1)), silent)
+
+
+def cuts(folder: Path, path: Path):
+    """(N, 3, size, size) plain cuts of a set."""
+    person = stock(read_faceset(folder), TINY.size, 1.15, path, COLORS, torch.device("cpu"), silent)
+    rows = person.rows(torch.arange(len(person.pictures)), torch.device("cpu"))
+    return plain_cut(rows, TINY.size, person.margin)[:, :3]
 
 
 def stopped_after(output, step, sets, changes):

@@ -13,6 +13,7 @@ from torch import Tensor
 from mien.color import Colors
 from mien.color import load as load_colors
 from mien.commands.convert import tracked
+from mien.commands.filming import vgg_features
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments
 from mien.commands.train import Released, chosen_precision, in_turn, interruptible, together, training_folder
@@ -55,6 +56,7 @@ class PairedArguments:
         pace: How long, how fast, how often to save and show.
         colorspace: Color space of both.
         tracking: How faces are found, for squares around them.
+        vgg: Weights of VGG-19, in whose features results are compared too; None for none.
     """
 
     before: str
@@ -69,6 +71,7 @@ class PairedArguments:
     ocio: str | None = None
     tracking: TrackArguments = field(default_factory=TrackArguments)
     device: str = "auto"
+    vgg: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def _train_paired(
     control: Control,
 ) -> Outcome:
     colors = load_colors(arguments.ocio)
+    features = None if arguments.vgg is None else vgg_features(arguments.vgg)
     found = list(_sources(arguments, tell))
     if setting.encoding == "auto":
         floats = all(plate_kind(before.shot) == "float" for _, before, _ in found)
@@ -119,7 +123,7 @@ def _train_paired(
     if arguments.epochs is not None:
         pace = replace(pace, steps=max(1, arguments.epochs * len(learned) // setting.batch))
     curves = folder / "curves.html"
-    task = PairedTask(learned, held, setting, pace.seed, device, arguments.output, likeness, curves, digest)
+    task = PairedTask(learned, held, setting, pace.seed, device, arguments.output, likeness, curves, digest, features)
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
     with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)

@@ -117,6 +117,8 @@ def train_swap(arguments: SwapArguments, tell: Tell, control: Control | None = N
         shape = arguments.shape.check()
     except ValueError as error:
         raise RecipeError(f"The network cannot be built: {error}.") from error
+    if arguments.weights.true_face > 0 and shape.preset == "liae":
+        raise RecipeError("liae draws both people from one code: leave out --true-face, or choose df.")
     folder = training_folder(arguments.output)
     with together(choose_device(arguments.device), tell) as (device, speak):
         return _train_swap(arguments, shape, likeness, folder, device, speak, control or Control())

@@ -19,6 +19,15 @@ class PatchCritic(nn.Sequential):
         self.apply(_begin)
 
 
+class CodeCritic(nn.Sequential):
+    """(B, N) codes of faces to (B, 1) scores of whose they are (the *true face* of DeepFaceLab)."""
+
+    def __init__(self, code: int, width: int = 128) -> None:
+        super().__init__(
+            nn.LayerNorm(code), nn.Linear(code, width), nn.LeakyReLU(0.2, inplace=True), nn.Linear(width, 1)
+        )
+
+
 class Scale(nn.InstanceNorm2d):
     """Each channel of each picture to mean 0 and spread 1: patches of one picture, whatever else is in the batch."""
 

@@ -103,6 +103,12 @@ class SwapNetwork(nn.Module):
         features: Tensor = self._run(self.encoder, crops)
         return features
 
+    def numbers(self, features: Tensor) -> Tensor:
+        """(B, code) numbers that faces are squeezed through, of their features."""
+        squeeze = self.codes["both"]
+        assert isinstance(squeeze, Squeeze)
+        return squeeze.numbers(features)
+
     def draw(self, features: Tensor, person: Person) -> Drawn:
         """Draw one person as the faces whose features these are."""
         code = self.codes["both"](features)
@@ -145,12 +151,17 @@ class Squeeze(nn.Module):
         self.outputs, self.grid = outputs, grid
         self.normalized = normalized
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, C, G, G) features to a grid twice as large."""
+    def numbers(self, features: Tensor) -> Tensor:
+        """(B, C, G, G) features to (B, code) numbers."""
         flat = features.flatten(1)
         if self.normalized:
             flat = flat * torch.rsqrt(flat.square().mean(1, keepdim=True) + 1e-6)
-        grid: Tensor = self.out(self.into(flat)).reshape(-1, self.outputs, self.grid, self.grid)
+        code: Tensor = self.into(flat)
+        return code
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, G, G) features to a grid twice as large."""
+        grid: Tensor = self.out(self.numbers(features)).reshape(-1, self.outputs, self.grid, self.grid)
         drawn: Tensor = self.up(grid)
         return drawn
 

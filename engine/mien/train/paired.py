@@ -17,6 +17,7 @@ from mien.ops.tiles import tiled
 from mien.train import losses as measure
 from mien.train.augment import random_of
 from mien.train.events import events
+from mien.train.features import Pyramid
 from mien.train.pairs import Pair, Views, patch
 from mien.train.record import Record, page
 from mien.train.sheets import display, write_grid
@@ -37,11 +38,13 @@ class PairedWeights:
         color: Absolute difference.
         structure: Dissimilarity of structure.
         critic: A patch critic that wants the result to look real; a hundredth of color in pix2pix.
+        perceptual: Difference of features, where there is a network of features.
     """
 
     color: float = 1.0
     structure: float = 0.1
     critic: float = 0.01
+    perceptual: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class PairedTask:
         likeness: Likeness,
         curves: Path,
         digest: str,
+        features: nn.Module | None = None,
     ) -> None:
         torch.manual_seed(seed)
         shape = setting.shape
@@ -102,6 +106,9 @@ class PairedTask:
             self.critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.batch = device, setting.batch
         self.facts: Mapping[str, Any] = {"kind": "paired", "seed": seed, "pairs": digest, **asdict(setting)}
+        self._features: Pyramid | None = None
+        if features is not None and setting.weights.perceptual > 0:
+            self._features = Pyramid(features, (1,)).to(device)
         self._learned, self._held, self._setting, self._seed = learned, held, setting, seed
         self._identity, self._likeness, self._curves = identity, likeness, curves
 
@@ -116,7 +123,7 @@ class PairedTask:
         return Made(before, drawn, after)
 
     def losses(self, made: Made) -> dict[str, Tensor]:
-        """Color, structure, and what the critic says."""
+        """Color, structure, what the critic says, and features."""
         weights = self._setting.weights
         everywhere = torch.ones_like(made.after[:, :1])
         terms = {"color": weights.color * measure.weighted_l1(made.drawn, made.after, where_it_matters(made))}
@@ -125,6 +132,9 @@ class PairedTask:
         if self.critic is not None:
             scores = self.critic(torch.cat([made.before, made.drawn], 1))
             terms["fooled"] = weights.critic * fooled(scores)
+        if self._features is not None:
+            seen = (_in_color(part) for part in (made.drawn, made.after))
+            terms["perceptual"] = weights.perceptual * self._features(*seen)
         return terms
 
     def critic_losses(self, made: Made) -> dict[str, Tensor]:
@@ -193,6 +203,11 @@ def where_it_matters(made: Made) -> Tensor:
     apart = (made.before - made.after[:, :3]).abs().mean(1, keepdim=True)
     apart = functional.avg_pool2d(apart, 5, 1, 2)
     return 0.5 + 0.5 * (apart / (apart.mean((1, 2, 3), keepdim=True) + 1e-3)).clamp(max=MOST)
+
+
+def _in_color(picture: Tensor) -> Tensor:
+    """(B, 3, H, W) of pictures, or of mattes."""
+    return picture[:, :3] if picture.shape[1] >= 3 else picture[:, :1].expand(-1, 3, -1, -1)
 
 
 def _alike(columns: list[list[Any]]) -> list[list[Any]]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mien.files.identities import IdentityFile, Likeness, write_identity
 from mien.files.whole import write_whole
-from mien.models.critic import PatchCritic, fooled, told_apart
+from mien.models.critic import CodeCritic, PatchCritic, fooled, told_apart
 from mien.models.swap import Drawn, SwapNetwork, SwapShape
 from mien.train import losses as measure
 from mien.train.augment import Augment, choose, moved, plain_cut, random_of, recolored, toned
@@ -38,6 +38,8 @@ class SwapWeights:
         features: Extra weight of eyes, brows and mouth.
         matte: Difference of mattes.
         sharpen: A critic that wants detail to look real.
+        true_face: A critic of codes that wants both people squeezed through alike, so that nothing of a's own looks
+            comes through when b is drawn.
     """
 
     color: float = 1.0
@@ -45,16 +47,28 @@ class SwapWeights:
     features: float = 1.0
     matte: float = 0.3
     sharpen: float = 0.0
+    true_face: float = 0.0
+
+
+class Critics(nn.Module):
+    """What judges a swap: detail, and codes. Both are there if one is, so that weights may change when it resumes."""
+
+    def __init__(self, shape: SwapShape) -> None:
+        super().__init__()
+        # Small patches: the critic is to judge pores and lashes, not whose face it is.
+        self.detail = PatchCritic(3, 32, 1 if shape.size < 128 else 2)
+        self.codes = CodeCritic(1024 if shape.preset == "classic" else shape.code)
 
 
 @dataclass(frozen=True)
 class Made:
-    """One step's pictures of both people, a's first: what was drawn, and what should have been."""
+    """One step's pictures of both people, a's first: what was drawn, what should have been, and the codes between."""
 
     drawn: Drawn
     goal: Tensor
     matte: Tensor
     parts: Tensor
+    codes: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -96,10 +110,8 @@ class SwapTask:
         network.frugal = setting.frugal
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.critic: nn.Module | None = None
-        if setting.weights.sharpen > 0:
-            # Small patches: the critic is to judge pores and lashes, not whose face it is.
-            down = 1 if setting.shape.size < 128 else 2
-            self.critic = PatchCritic(3, 32, down).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if max(setting.weights.sharpen, setting.weights.true_face) > 0:
+            self.critic = Critics(setting.shape).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device, self.batch = device, 2 * setting.batch
         self.facts: Mapping[str, Any] = {
             "kind": "swap",
@@ -132,10 +144,11 @@ class SwapTask:
         features = network.encode(bent)
         first, second = features.split(len(a))
         drawn = [network.draw(first, "a"), network.draw(second, "b")]
+        codes = network.numbers(features).float() if self._setting.weights.true_face > 0 else None
         both = torch.cat([a, b])
         picture = torch.cat([one.picture.float() for one in drawn])
         matte = torch.cat([one.matte.float() for one in drawn])
-        return Made(Drawn(picture, matte), torch.cat([a_goal, b_goal]), both[:, 3:4], both[:, 4:5])
+        return Made(Drawn(picture, matte), torch.cat([a_goal, b_goal]), both[:, 3:4], both[:, 4:5], codes)
 
     def losses(self, made: Made) -> dict[str, Tensor]:
         """Color, structure, eyes and mouth, matte."""
@@ -144,20 +157,32 @@ class SwapTask:
         inside = BACKGROUND + (1 - BACKGROUND) * near
         drawn, goal = made.drawn.picture, made.goal
         terms = {
-            **({} if self.critic is None else {"sharpen": weights.sharpen * fooled(self.critic(drawn * near))}),
             "color": weights.color * measure.weighted_l1(drawn, goal, inside),
             "structure": weights.structure * measure.dissimilarity(drawn, goal, near),
             "features": weights.features * 0.2 * measure.weighted_l1(drawn, goal, made.parts),
             "matte": weights.matte * (made.drawn.matte - made.matte).abs().mean(),
         }
+        critic = self.critic
+        if isinstance(critic, Critics):
+            if weights.sharpen > 0:
+                terms["sharpen"] = weights.sharpen * fooled(critic.detail(drawn * near))
+            if made.codes is not None:
+                terms["true_face"] = weights.true_face * fooled(critic.codes(made.codes.chunk(2)[0]))
         return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
 
     def critic_losses(self, made: Made) -> dict[str, Tensor]:
-        """Telling real faces from drawn ones, inside the face."""
-        assert self.critic is not None
-        near = self._near(made.matte)
-        real, drawn = self.critic(made.goal * near), self.critic(made.drawn.picture.detach() * near)
-        return {"critic": told_apart(real, drawn)}
+        """Telling real faces from drawn ones, inside the face, and b's codes from a's."""
+        critic = self.critic
+        assert isinstance(critic, Critics)
+        found = {}
+        if self._setting.weights.sharpen > 0:
+            near = self._near(made.matte)
+            real, drawn = critic.detail(made.goal * near), critic.detail(made.drawn.picture.detach() * near)
+            found["critic"] = told_apart(real, drawn)
+        if made.codes is not None:
+            other, own = made.codes.detach().chunk(2)
+            found["whose"] = told_apart(critic.codes(own), critic.codes(other))
+        return found
 
     def _near(self, matte: Tensor) -> Tensor:
         """The matte, grown a little."""
