@@ -20,7 +20,6 @@ from shots import FIRST, SIZE, Made, points_at, texture, write_exr
 SPECIAL = (np.inf, -np.inf, np.nan, -3.0, 70000.0, 1e-30, 1e-40, 16.0)
 """Values of a plate that a compositor must not touch."""
 NATIVE = {
-    "grade_regions": {"amount": 0.0},
     "relight": {"strength": 0.0},
     "detail_face": {"sharpness": 0.0, "grain": 0.0, "motion": "none"},
     "clean_edge": {"amount": 0.0},

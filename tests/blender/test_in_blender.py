@@ -20,9 +20,9 @@ LONG = 200
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mien.commands.install_blender import build
+    from mien.commands.install_blender import build_zip
 
-    return build(tmp_path_factory.mktemp("zip"))
+    return build_zip(tmp_path_factory.mktemp("zip"))
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,6 @@ def sockets(tree, way):
     return [item for item in tree.interface.items_tree if item.item_type == "SOCKET" and item.in_out == way]
 
 
-def declared():
-    import importlib
-
-    package = importlib.import_module(host.MODULE)
-    return json.loads((Path(package.__file__).parent / "mien" / "nodes.json").read_text())["nodes"]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_node_is_a_plain_group_with_explained_keyable_sockets(scene, kind):
     host.empty_tree(scene)
@@ -50,7 +43,7 @@ def test_every_setting_of_the_chain_is_a_socket_with_the_declared_limits(scene):
     host.empty_tree(scene)
     tree = add("convert").node_tree
     settings = json.loads(tree["mien_settings"])
-    params = {f"{node['id']}.{param['name']}": param for node in declared() for param in node["params"]}
+    params = {f"{node['id']}.{param['name']}": param for node in host.declared() for param in node["params"]}
     chain = {"convert_face", "face_matte", "matte_edge", "refine_matte", "match_color", "grade_face", "relight",
              "detail_face", "composite", "smooth_track", "hold_out", "clean_edge"}  # fmt: skip
     wanted = {path for path, param in params.items() if path.split(".")[0] in chain and param["kind"] != "file"}

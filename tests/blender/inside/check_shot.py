@@ -166,17 +166,35 @@ def test_a_missing_frame_shows_the_plate_and_is_said(opened, shot, facts, tmp_pa
     assert bpy.context.window_manager.mien.missing == ""
 
 
-def test_a_farm_can_be_told_to_stop_at_missing_frames(opened, shot, facts, tmp_path):
-    opened.mien.check_renders = "ERROR"
-    (matte,) = Path(shot[2]).rglob(f"*_matte.{facts.first}.exr")
+FARM = """
+import sys, bpy
+sys.path.insert(0, {here!r})
+import host
+host.enable()
+bpy.ops.wm.open_mainfile(filepath={blend!r})
+bpy.context.scene.mien.check_renders = {choice!r}
+host.render(bpy.context.scene, list(range({first}, {last} + 1)), {folder!r})
+import os; os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("choice", "status"), [("ERROR", 1), ("WARN", 0), ("OFF", 0)])
+def test_a_farm_can_be_told_to_stop_at_missing_frames(shot, facts, tmp_path, choice, status):
+    frame = facts.first + 1
+    (matte,) = Path(shot[2]).rglob(f"*_matte.{frame}.exr")
     content = matte.read_bytes()
     matte.unlink()
     try:
-        with pytest.raises(RuntimeError, match=str(facts.first)):
-            host.render(opened, frames_of(facts), tmp_path / "stopped")
-            raise AssertionError("the render went on")
+        script = FARM.format(
+            here=str(Path(host.__file__).parent), blend=str(shot[0]), choice=choice, folder=str(tmp_path),
+            first=facts.first, last=facts.last,
+        )  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     finally:
         matte.write_bytes(content)
+    assert done.returncode == status, done.stderr[-2000:]
+    assert (str(frame) in done.stderr and "missing" in done.stderr) == (choice != "OFF")
+    assert len(list(tmp_path.glob("out.*.exr"))) == (0 if status else facts.last - facts.first + 1)
 
 
 def test_a_note_from_the_supervisor_changes_what_is_rendered_and_nothing_outside(opened, shot, facts, tmp_path):

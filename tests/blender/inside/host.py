@@ -183,10 +183,28 @@ def setting(node, path):
     return next(entry for entry in node.inputs if entry.identifier == identifier)
 
 
+def declared():
+    """The engine's nodes, as the extension carries them."""
+    import importlib
+    import json
+
+    package = importlib.import_module(MODULE)
+    return json.loads((Path(package.__file__).parent / "mien" / "nodes.json").read_text())["nodes"]
+
+
+def dial(node, path, value):
+    """Set an engine's setting; menus are numbers in 4.5."""
+    entry = setting(node, path)
+    if entry.type == "INT" and isinstance(value, str):
+        params = {f"{one['id']}.{param['name']}": param for one in declared() for param in one["params"]}
+        value = params[path]["choices"].index(value)
+    entry.default_value = value
+
+
 def dial_native(node, facts):
     """Leave to the engine what native nodes replay, as the made shot's recipe does."""
     for path, value in facts.native.items():
-        setting(node, path).default_value = value
+        dial(node, path, value)
 
 
 def slate(node):
