@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.color import load as load_colors
+from mien.commands.cattery import catalog, creator_script, folder_of
 from mien.files.atomic import appearing
 from mien.files.identities import IdentityFile, read_identity
 from mien.files.whole import write_whole
@@ -86,31 +87,11 @@ def _torchscript(
         apart = float((found[:, :3] - wanted[:, :3]).abs().max())
         apart = max(apart, float((found[:, 3] - wanted[:, 3]).abs().max()))
     script = arguments.output.with_suffix(".nk")
-    write_whole(script, cat_script(arguments.output, file, size).encode())
-    return [str(arguments.output), str(script)], apart
-
-
-def cat_script(path: Path, file: IdentityFile, size: int) -> str:
-    """Nodes to paste into NukeX: a CatFileCreator with the knobs of the network."""
-    channels = "rgba.red, rgba.green, rgba.blue"
-    told = f"{file.likeness.name or 'not named'}, {file.likeness.release or 'no release named'}"
-    shape = f"Reformat the face to {size} x {size} first." if file.kind == "swap" else "Takes any size."
-    return f"""CatFileCreator {{
- torchScriptFile "{path.name}"
- catFile "{path.with_suffix(".cat").name}"
- channelsIn "{channels}"
- channelsOut "{channels}, rgba.alpha"
- modelId {path.stem}
- outputScale 1
- name Make_{path.stem.replace(".", "_").replace("-", "_").replace(" ", "_")}
- label "{told}\\n{shape}\\nIn: scene-linear, the working space. Out: picture and matte."
- addUserKnob {{20 User l mien}}
- addUserKnob {{7 mix t "0 shows the input, 1 the network's picture."}}
- mix 1
- addUserKnob {{7 matte_gain l "matte gain" t "Multiplies the matte." R 0 2}}
- matte_gain 1
-}}
-"""
+    write_whole(script, creator_script(arguments.output, file, size).encode())
+    offered = folder_of(arguments.output) / "cat.json"
+    offered.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(offered, catalog(arguments.output, file).encode())
+    return [str(arguments.output), str(script), str(offered)], apart
 
 
 def _dfm(arguments: ExportArguments, network: nn.Module, size: int) -> tuple[list[str], float]:
