@@ -74,7 +74,9 @@ def write_layer(
     kind = np.float16 if pixel_type == "half" else np.float32
     alpha = _stored(matte, kind)
     channels: dict[str, NDArray[Any]] = {}
-    multiplied = np.where(alpha[..., None] > 0, image * matte[..., None], np.float32(0))
+    # Where nothing is laid on, the plate may hold infinity.
+    with np.errstate(invalid="ignore"):
+        multiplied = np.where(alpha[..., None] > 0, image * matte[..., None], np.float32(0))
     for index, name in enumerate("RGB"):
         channels[name] = _stored(multiplied[..., index], kind)
     channels["A"] = alpha
