@@ -277,7 +277,7 @@ def cropped(plate: Plate, box: Box) -> Plate:
     rows = slice(y - plate.corner[1], max(y, bottom) - plate.corner[1])
     columns = slice(x - plate.corner[0], max(x, right) - plate.corner[0])
     image = plate.image[..., rows, columns]
-    return plate if image.shape == plate.image.shape else replace(plate, image=image.contiguous(), corner=(x, y))
+    return plate if image.shape == plate.image.shape else replace(plate, image=image, corner=(x, y))
 
 
 def spread(layer: Layer, plate: Plate) -> Layer:

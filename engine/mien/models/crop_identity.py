@@ -1,6 +1,7 @@
 """Identities that look at a square around the face and draw another face into it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,13 +10,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mien.models.aligned import MIDDLE, aligned_matrix, as_mesh, in_crop, outlines
+from mien.ops.choose import choose
 from mien.ops.region import occupied
 from mien.ops.shaper import from_log, to_log
 from mien.ops.tiles import tiled
-from mien.ops.warp import footprint, warp
-from mien.types import Face, Image, Layer, Matrix, Matte, Plate
+from mien.ops.warp import transform, warp
+from mien.types import Face, Image, Layer, Matrix, Matte, Plate, Points
 
 RIM = 2
+REACH = 3.0
+"""Pixels of a crop beyond what it shows in which a resampled edge of it may be seen."""
+BAND = 64
+"""Rows of a region that a crop is laid on at once."""
+Corner = tuple[int, int]
 LEAST = 1 / 512
 """Matte below which nothing is drawn: networks never quite say none."""
 BRIGHTEST = 65504.0
@@ -91,18 +98,48 @@ def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_wid
         # A rim of nothing: the edge of the square is as soft as one of its pixels.
         part = torch.cat([pad(drawn, (RIM,) * 4, mode="replicate"), pad(shown, (RIM,) * 4)])
         part = part[:, rows.start : rows.stop + 2 * RIM, columns.start : columns.stop + 2 * RIM]
-        onto = _moved(RIM - columns.start, RIM - rows.start) @ matrix
-        (left, top), (high, wide) = footprint(onto, (part.shape[-2], part.shape[-1]))
-        right, bottom = min(width, left + wide), min(height, top + high)
-        left, top = max(0, left), max(0, top)
-        if right > left and bottom > top:
-            here = slice(top, bottom), slice(left, right)
-            laid = warp(part, _moved(-left, -top) @ torch.linalg.inv(onto), (bottom - top, right - left))
+        back = torch.linalg.inv(_moved(RIM - columns.start, RIM - rows.start) @ matrix)
+        for (left, top), (high, wide) in _bands(part[3] > 0, back, (height, width), image.is_cuda):
+            here = (..., slice(top, top + high), slice(left, left + wide))
+            laid = warp(part, _moved(-left, -top) @ back, (high, wide))
             soft = laid[3:].clamp(0, 1)
-            soft = torch.where(soft > LEAST, soft, 0.0)
-            result[..., *here] = torch.where(soft > 0, laid[:3], image[..., *here])
-            mask[..., *here] = soft
+            soft.mul_(soft > LEAST)
+            result[here] = choose(soft > 0, laid[:3], image[here])
+            mask[here] = soft
     return Layer(result, mask, plate.corner, face_width, {"identity": mask})
+
+
+def _bands(shown: Tensor, onto: Matrix, size: tuple[int, int], whole: bool) -> Iterator[tuple[Corner, Corner]]:
+    """Corner (x, y) and size (height, width) of parts of a region of ``size`` that together hold what is shown.
+
+    ``shown`` (H, W) is carried into the region by ``onto``. A part has few rows, or all of them where ``whole``.
+    """
+    outline = transform(_rim(shown), onto).cpu()
+    reach = REACH * float(onto[:2, :2].abs().sum(1).amax())
+    step = size[0] if whole else BAND
+    for top in range(0, size[0], step):
+        bottom = min(size[0], top + step)
+        near = outline[(outline[:, 1] > top - reach) & (outline[:, 1] < bottom + reach)]
+        if not len(near):
+            continue
+        left = max(0, math.floor(float(near[:, 0].amin()) - reach))
+        right = min(size[1], math.ceil(float(near[:, 0].amax()) + reach))
+        low = max(top, math.floor(float(near[:, 1].amin()) - reach))
+        high = min(bottom, math.ceil(float(near[:, 1].amax()) + reach))
+        if right > left and high > low:
+            yield (left, low), (high - low, right - left)
+
+
+def _rim(shown: Tensor) -> Points:
+    """(P, 2) positions of the first and last pixel that is shown in every row and column."""
+    found = []
+    for there in (shown, shown.mT):
+        lines = there.any(1).nonzero()[:, 0]
+        marked = there[lines].to(torch.uint8)
+        ends = marked.argmax(1), marked.shape[1] - 1 - marked.flip(1).argmax(1)
+        found.append([torch.stack([end, lines], 1) for end in ends])
+    across, down = found
+    return torch.cat([*across, *(points.flip(1) for points in down)]).double().cpu() + 0.5
 
 
 def _moved(x: float, y: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 import torch
 
+from mien.ops.bands import bands
 from mien.ops.choose import choose
 from mien.types import Image, Matte
 
@@ -30,6 +31,12 @@ def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.
     """
     if amount == 0:
         return front
-    beyond = back - back.clamp(0, white)
-    carried = front.clamp(0, white) + beyond.nan_to_num(0.0, 0.0, 0.0)
-    return carried if amount == 1 else torch.lerp(front, carried, amount)
+    carried = torch.empty_like(front)
+    for rows in bands(front, 3):
+        there, ours = back[..., rows, :], front[..., rows, :]
+        beyond = there - there.clamp(0, white)
+        if not bool(torch.isfinite(beyond.sum())):
+            beyond = beyond.nan_to_num(0.0, 0.0, 0.0)
+        part = beyond.add_(ours.clamp(0, white))
+        carried[..., rows, :] = part if amount == 1 else torch.lerp(ours, part, amount)
+    return carried

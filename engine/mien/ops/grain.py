@@ -13,7 +13,8 @@ from functools import cache, lru_cache
 import torch
 from torch import Tensor
 
-from mien.ops.region import occupied
+from mien.ops.bands import bands
+from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
 SIDE = 12
@@ -30,8 +31,6 @@ LOW = 0.15
 """Share of squares that are smoother than those which tell of a face's own grain: one standard deviation."""
 EDGE_GAIN = 3.0
 """Most by which grain is raised where a thin matte would halve it."""
-CACHED = 1 << 16
-"""Pixels on which grain is laid at once."""
 Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]], list[float]]
 NONE = Grain(0.0, ((0.0,) * 3,) * 3, ((0.0, 0.0),) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * 3,) * 3)
 """The measurement of a picture without grain, or with nothing smooth to see it on."""
@@ -327,17 +326,14 @@ def lay(
     _check(image)
     if grain.weight <= 0 or not bool((missing > 0).any()):
         return image
-    height, width = image.shape[-2:]
-    # In bands that stay in a processor's cache, as wide as the matte is there.
-    step = height if image.is_cuda else max(16, CACHED // max(width, 1))
-    missing = missing.expand(3, height, width)
+    missing = missing.expand_as(image)
     result = image.clone()
-    for top in range(0, height, step):
-        rows = slice(top, top + step)
-        columns = occupied(matte[..., rows, :])[1]
+    # Rows beside a band are drawn for its blur alone: broad bands waste little.
+    for rows in bands(image, 0.5):
+        columns = occupied_columns(matte[..., rows, :])
         if columns.start == columns.stop:
             continue
-        place = (corner[0] + columns.start, corner[1] + top)
+        place = (corner[0] + columns.start, corner[1] + rows.start)
         one, under, lacks = (part[..., rows, columns] for part in (image, matte, missing))
         result[..., rows, columns] = _laid(one, under, lacks, grain, place, frame)
     return result

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CACHED = 1 << 15
-"""Pixels of a picture that are worked on at once on a processor."""
+from mien.ops.bands import PIXELS
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,11 @@ def bands(over: Lattice, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
     """Rows of a picture ``width`` pixels wide, so many at a time as stay in a processor's cache: which rows, which rows
     of knots they belong to, and the (k, h) weights between them."""
     height = over.rows.shape[1]
-    if over.rows.is_cuda:
+    if over.rows.device.type != "cpu":
         yield slice(0, height), slice(0, len(over.rows)), over.rows
         return
-    step = max(16, CACHED // max(width, 1))
+    # As many whatever the number of threads: sums are the same on any processor.
+    step = max(16, PIXELS // max(width, 1))
     for top in range(0, height, step):
         weights = over.rows[:, top : top + step]
         near = (weights > 0).any(1).nonzero()

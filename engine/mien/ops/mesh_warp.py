@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from mien.ops.warp import positions
 
+AT_ONCE = 1 << 17
+"""Distances that are compared at once: what stays in a processor's cache."""
+
 
 def normals(points: Tensor, triangles: Tensor) -> Tensor:
     """(N, 3) unit normals of a mesh's points; z is negative where the surface faces the viewer."""
@@ -148,20 +151,20 @@ def _mix(cells: Tensor, pixels: int, origin: float, step: float) -> Tensor:
 def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
     """Signed distance from (..., 2) points to a closed (K, 2) polygon, negative inside."""
     x, y = points.unbind(-1)
-    nearest = torch.full_like(x, torch.inf)
-    inside = torch.zeros_like(x, dtype=torch.bool)
-    corners = polygon.tolist()
-    # Edge by edge, so that what is held is one picture and not one for each edge.
-    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1]):
+    ends = polygon.roll(-1, 0)
+    distances = []
+    # Some points at a time, so that what is held is a few pictures and not one for each edge.
+    for part in torch.stack([x.flatten(), y.flatten()]).split(max(1, AT_ONCE // max(1, len(polygon))), 1):
+        ax, ay, bx, by = (value[:, None] for value in torch.cat([polygon, ends], 1).unbind(1))
         ex, ey = bx - ax, by - ay
-        px, py = x - ax, y - ay
-        along = ((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-12)).clamp(0, 1)
-        nearest = torch.minimum(nearest, (px - along * ex).square() + (py - along * ey).square())
-        if ay != by:
-            rises = (y >= ay) != (y >= by)
-            inside ^= rises & ((ex * py - ey * px) * (1 if ey > 0 else -1) < 0)
-    distance = nearest.sqrt()
-    return torch.where(inside, -distance, distance)
+        px, py = part[0] - ax, part[1] - ay
+        along = ((px * ex + py * ey) / (ex * ex + ey * ey).clamp_min(1e-12)).clamp_(0, 1)
+        nearest = (px - along * ex).square_().add_((py - along * ey).square_()).amin(0)
+        rises = (part[1] >= ay) != (part[1] >= by)
+        crossed = rises & (((ex * py - ey * px) * ey.sign()) < 0)
+        inside = crossed.sum(0) % 2 == 1
+        distances.append(torch.where(inside, -1.0, 1.0) * nearest.sqrt())
+    return torch.cat(distances).view(x.shape) if distances else torch.zeros_like(x)
 
 
 def opening(polygon: Tensor, size: tuple[int, int], soft: float, grow: float = 0.0) -> Tensor:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mien.ops import mesh_warp, region
+from mien.ops.bands import bands
 from mien.ops.choose import choose
-from mien.ops.warp import positions
+from mien.ops.warp import positions, read
 from mien.types import Image, Matte, Points
 
 CELLS = 24
@@ -20,14 +20,14 @@ NEAR = 0.05
 """Reach of a point's own motion, in face widths."""
 SHORTEST = 0.5
 """Pixels below which nothing is smeared."""
+APART = 1.15
+"""Pixels from one sample of a path to the next, at most: straight lines between pixels bridge them."""
 TOGETHER = 8
 """Samples up to which a path is gone along in one go."""
 LEAST = 1e-4
 """Share of a face below which a smear shows nothing of it."""
 MOST = 64
 """Samples along the longest path."""
-CACHED = 1 << 15
-"""Pixels that are smeared at once."""
 RIM = 2
 """Cells of the lattice past each side, so that its spline is whole."""
 
@@ -81,11 +81,14 @@ def velocities(
     step = max(1.0, width / CELLS)
     cells = (math.ceil(size[0] / step) + 2 * RIM, math.ceil(size[1] / step) + 2 * RIM)
     centers = positions(cells, (-RIM, -RIM), place).double() * step + place.new_tensor(corner)
-    apart = torch.cdist(centers.flatten(0, 1), place).square() / (2 * (NEAR * width) ** 2)
-    nearness = torch.softmax(trust.log() - apart, 1)
+    # From the middle of the face, single precision tells distances well enough.
+    middle, reach = place.mean(0), NEAR * width * 2**0.5
+    cells_at, points_at = (((at - middle) / reach).float() for at in (centers.flatten(0, 1), place))
+    apart = torch.cdist(cells_at, points_at).square_()
     # Past the outline a single point's own motion would be carried on as far as it is seen.
     fade = torch.exp(-(apart.amin(1, keepdim=True) / 8))
-    moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own)
+    nearness = torch.softmax(trust.log().float() - apart, 1)
+    moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own.float())
     return Velocities(moved.T.reshape(2, *cells).float(), step)
 
 
@@ -108,7 +111,7 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     rows, columns = region.occupied(matte, reach)
     part_image, part_matte, part_motion = (part[..., rows, columns] for part in (image, matte, motion))
     layers = _premultiplied(part_image, part_matte)
-    samples = min(MOST, max(2, math.ceil(longest)))
+    samples = min(MOST, max(2, math.ceil(longest / APART)))
     if samples > TOGETHER:
         # A long smear is a short one, smeared from one end of it to the next.
         each = math.ceil(samples**0.5)
@@ -120,12 +123,14 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     result_image, result_matte = image.clone(), matte.clone()
     there_image, there_matte = result_image[..., rows, columns], result_matte[..., rows, columns]
     there_matte.zero_()
+    finite = bool(torch.isfinite(part_image.sum()))
     for here, smeared in _smeared(layers, part_motion, samples, reach):
         cover = smeared[3:].clamp_(0, 1)
         cover.mul_(cover > LEAST)
-        before = part_image[here]
-        picture = smeared[:3] / cover.clamp_min(LEAST)
-        there_image[here] = choose((cover > 0) & torch.isfinite(before), picture, before)
+        before, shows = part_image[here], cover > 0
+        if not finite:
+            shows = shows & torch.isfinite(before)
+        there_image[here] = choose(shows, smeared[:3].div_(cover.clamp_min(LEAST)), before)
         there_matte[here] = cover
     return result_image, result_matte
 
@@ -142,21 +147,18 @@ def _smeared(
     layers: Tensor, motion: Tensor, samples: int, reach: int
 ) -> Iterator[tuple[tuple[EllipsisType, slice, slice], Tensor]]:
     """Parts of (4, H, W) layers smeared, and where they lie: all that is within ``reach`` pixels of what is seen."""
-    height, width = layers.shape[-2:]
-    step = height if layers.is_cuda else max(16, CACHED // width)
-    for top in range(0, height, step):
-        bottom = min(height, top + step)
-        columns = region.occupied(layers[3, max(0, top - reach) : bottom + reach], reach)[1]
+    extent = motion.new_tensor([layers.shape[-1], layers.shape[-2]])
+    for rows in bands(layers[0]):
+        columns = region.occupied_columns(layers[3, max(0, rows.start - reach) : rows.stop + reach], reach)
         if columns.start == columns.stop:
             continue
-        path = motion[:, top:bottom, columns]
+        path = motion[:, rows, columns]
         size = (path.shape[1], path.shape[2])
-        extent = motion.new_tensor([width, height])
-        grid = positions(size, (columns.start, top), motion).mul_(2 / extent).sub_(1)
+        grid = positions(size, (columns.start, rows.start), motion).mul_(2 / extent).sub_(1)
         way = torch.stack([path[0], path[1]], -1).mul_(2 / extent)
         total = layers.new_zeros(len(layers), *size)
         for number in range(samples):
             there = torch.add(grid, way, alpha=(number + 0.5) / samples - 0.5)
             # Straight lines between pixels: a cubic would draw dark rings around glints.
-            total += F.grid_sample(layers[None], there[None], "bilinear", "border", align_corners=False)[0]
-        yield (..., slice(top, bottom), columns), total.div_(samples)
+            total += read(layers, there, "bilinear")
+        yield (..., rows, columns), total.div_(samples)

@@ -28,6 +28,12 @@ def occupied(matte: Tensor, margin: int = 0) -> Slices:
     return _extent(found.amax(1), margin), _extent(found.amax(0), margin)
 
 
+def occupied_columns(matte: Tensor, margin: int = 0) -> slice:
+    """Columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
+    there = (matte > 0).reshape(-1, matte.shape[-1])
+    return _extent(there.view(torch.uint8).amax(0), margin) if there.numel() else slice(0, 0)
+
+
 def _extent(line: Tensor, margin: int) -> slice:
     found = line.nonzero()
     if not len(found):

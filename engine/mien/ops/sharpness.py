@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mien.ops.bands import bands
 from mien.types import Image, Matte
 
 OCTAVES = 4
@@ -28,8 +29,6 @@ FURTHEST = 0.06
 """Largest blur whose gradients are measured, in face widths."""
 SOFTEST = 0.03
 """Largest standard deviation that a match blurs or sharpens by, in face widths."""
-CACHED = 1 << 15
-"""Pixels that are blurred at once."""
 COARSE = 4.0
 """Variance in square pixels of the blur under which edges are looked for."""
 SEEN = 100_000
@@ -78,16 +77,14 @@ def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
     """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
     radius, height, width = len(line) // 2, image.shape[-2], image.shape[-1]
     planes = image.reshape(-1, height, width)
-    if image.is_cuda:
+    if image.device.type != "cpu":
         return _both_ways(planes, line, (radius, radius)).view(image.shape)
-    step = max(16, CACHED // max(width, 1))
     weighed = torch.empty_like(planes)
     for plane, result in zip(planes, weighed):
-        for top in range(0, height, step):
-            bottom = min(height, top + step)
-            above, below = max(0, top - radius), min(height, bottom + radius)
-            beyond = radius - (top - above), radius - (below - bottom)
-            result[top:bottom] = _both_ways(plane[None, above:below], line, beyond)[0]
+        for rows in bands(plane):
+            above, below = max(0, rows.start - radius), min(height, rows.stop + radius)
+            beyond = radius - (rows.start - above), radius - (below - rows.stop)
+            result[rows] = _both_ways(plane[None, above:below], line, beyond)[0]
     return weighed.view(image.shape)
 
 

@@ -304,17 +304,29 @@ def _keys(image: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """
     height, width = image.shape[-2:]
     result = image.new_empty(image.shape[0], len(u))
-    for start in range(0, len(u), AT_ONCE // 16):
-        part = slice(start, start + AT_ONCE // 16)
+    step = (AT_ONCE >> 4) * (torch.get_num_threads() if image.device.type == "cpu" else 4)
+    for start in range(0, len(u), step):
+        part = slice(start, start + step)
         x, y = u[part].clamp(-2, width + 2), v[part].clamp(-2, height + 2)
-        read = []
+        found = []
         for across, down, mode in ((x, y, "bicubic"), (_eased(x), _eased(y), "bilinear")):
-            grid = x.new_empty(1, 1, len(x), 2)
-            grid[..., 0], grid[..., 1] = across * (2 / width) - 1, down * (2 / height) - 1
-            read.append(F.grid_sample(image[None], grid, mode, "border", align_corners=False)[0, :, 0])
-        cubic, eased = read
+            grid = x.new_empty(len(x), 1, 2)
+            grid[..., 0], grid[..., 1] = (across * (2 / width)).sub_(1)[:, None], (down * (2 / height)).sub_(1)[:, None]
+            found.append(read(image, grid, mode)[..., 0])
+        cubic, eased = found
         result[:, part] = cubic.add_(eased.sub_(cubic), alpha=1 / 3)
     return result
+
+
+def read(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """``grid_sample`` of one (C, H, W) picture at an (h, w, 2) grid, edges repeated, by all threads."""
+    rows, columns = grid.shape[:2]
+    threads = torch.get_num_threads() if image.device.type == "cpu" else 1
+    if threads == 1 or rows % threads:
+        return F.grid_sample(image[None], grid[None], mode, "border", align_corners=False)[0]
+    parts = grid.view(threads, rows // threads, columns, 2)
+    found = F.grid_sample(image.expand(threads, *image.shape), parts, mode, "border", align_corners=False)
+    return found.movedim(1, 0).reshape(len(image), rows, columns)
 
 
 def _eased(along: Tensor) -> Tensor:
