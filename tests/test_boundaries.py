@@ -20,7 +20,8 @@ RUNNER = {
     f"mien.{name}"
     for name in (
         "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer",
-        "heap", "pipeline", "preview", "progress", "report", "reenacted", "run", "trained", "neighbors", "roto",
+        "heap", "pipeline", "preview", "progress", "proof", "report", "reenacted", "run", "trained", "neighbors",
+        "roto",
     )
 }  # fmt: skip
 
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.progress": {"rich", "mien.types"},
     "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},
     "mien.report": {*ARRAYS, "rich", *WORKING, *RUNNER},
+    "mien.qc": {*ARRAYS, "mien.qc", *WORKING, *RUNNER},
     "mien.facesets": {*ARRAYS, "mien.facesets", *WORKING},
     "mien.sheet": {*ARRAYS, "matplotlib", "OpenImageIO", "mien.files", "mien.types"},
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
@@ -51,15 +53,20 @@ MAY_IMPORT: dict[str, set[str]] = {
         *ARRAYS, "av", "safetensors", "scipy", "skimage", "typer", "mien.models", "mien.train", *PICTURES,
         "OpenImageIO", "mien.progress", "mien.sheet",
     },
+    "mien.farm": {"yaml", "mien.declare", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
+    "mien.farmline": {"typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.commands", "mien.demo", "mien.facesets", "mien.sheet",
-        "mien.train",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.sheet",
+        "mien.qc", "mien.train",
     },
     "mien.client": set(),
     "mien.hosts": {"mien.hosts"},
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
     "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.models", "mien.train", *RUNNER},
-    "mien.__main__": {"typer", "mien.client", "mien.commands", "mien.serve", "mien.trainline", *WORKING, *RUNNER},
+    "mien.reviewline": {"typer", "mien.commands", *WORKING, *RUNNER},
+    "mien.__main__": {
+        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.reviewline", "mien.serve", "mien.trainline", *WORKING, *RUNNER
+    },
 }  # fmt: skip
 """For each module or package of the engine, what it may import beside the standard library."""
 

@@ -11,8 +11,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from mien import farmline
 from mien.declare import DeclarationError
 from mien.recipe import CODECS, RecipeError
+from mien.reviewline import qc
 from mien.trainline import export, faceset, import_, train
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
@@ -28,7 +30,10 @@ app = typer.Typer(
 app.command()(faceset)
 app.command("import")(import_)
 app.command()(export)
+app.command()(qc)
 app.add_typer(train, name="train")
+for command in (farmline.render, farmline.farm, farmline.solve, farmline.finish):
+    app.command()(command)
 
 
 class Detector(StrEnum):
@@ -226,22 +231,6 @@ def crop(
     )
     with teller(json) as tell:
         _finish(crop_video(arguments, tell), tell)
-
-
-@app.command()
-def render(
-    recipe: Annotated[Path, typer.Argument(help="Recipe that mien convert, or a host, wrote.")],
-    frames: Frames = None,
-    device: DeviceOption = Device.auto,
-    force: Force = False,
-    json: Json = False,
-) -> None:
-    """Render frames of a recipe: what a farm task runs."""
-    from mien.commands import render_recipe
-    from mien.progress import teller
-
-    with teller(json) as tell:
-        _finish(render_recipe(recipe, _range(frames), device.value, force, tell), tell)
 
 
 @app.command()

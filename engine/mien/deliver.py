@@ -15,11 +15,13 @@ from mien.files.atomic import remove_stale
 from mien.files.exchange.rigid import reference_frame
 from mien.files.exchange.stmap import maps_at, still_map
 from mien.files.layers import read_provenance, write_empty_layer, write_full, write_host, write_layer, write_stmap
+from mien.files.proofs import write_proof
 from mien.files.shot import Native
 from mien.files.stills import Header
 from mien.job import Job
 from mien.ops.blend import over
 from mien.ops.distance import signed_distance
+from mien.proof import figures, pictures
 from mien.recipe import digest
 from mien.types import Layer, MienError, Plate
 
@@ -28,6 +30,7 @@ FORMAT = 1
 
 
 NOTHING = np.zeros((1, 1), np.float32)
+NO_PROOF = np.zeros((1, 3, 3), np.uint8)
 
 
 def numbered(frame: int) -> str:
@@ -76,6 +79,11 @@ class Destination:
         }
         return {role: self.job.folder / name for kind in self.kinds for role, name in named[kind].items()}
 
+    def proof(self, frame: int) -> Path:
+        """The small pictures and figures of a frame; they may be deleted, costing only the report on it."""
+        output = self.job.recipe.output
+        return self.job.folder / "proof" / f"{output.name}.{numbered(frame)}.jpg"
+
     @property
     def shown(self) -> tuple[str, ...]:
         """Patterns of what is written, for people."""
@@ -107,6 +115,7 @@ class Delivered:
         distance: Signed distance from the matte's edge in pixels, for hosts.
         maps: The ST maps that hold the face still and that undo it.
         comp: The result in the plate's own space, for full frames.
+        figures, proof: What was measured of the frame, and small pictures of it.
     """
 
     frame: int
@@ -121,6 +130,8 @@ class Delivered:
     distance: NDArray[np.float32] | None = None
     maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     comp: NDArray[np.float32] | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    proof: NDArray[np.uint8] | None = None
 
 
 def up_to_date(destination: Destination, frame: int, frame_key: str) -> bool:
@@ -187,6 +198,8 @@ def compute(
         distance=None if signed is None else _array(signed)[..., 0],
         maps=maps,
         comp=comp,
+        figures=figures(plate, raw, layer),
+        proof=pictures(job, plate, layer),
     )
 
 
@@ -200,6 +213,9 @@ def write(destination: Destination, made: Delivered) -> None:
     files = destination.files(made.frame)
     provenance = {**job.provenance, "frame_key": made.key, "frame": str(made.frame)}
     color = job.colors.interop_id(destination.layer_space)
+    # First, so that a frame that is there has its proof.
+    proof = NO_PROOF if made.proof is None else made.proof
+    write_proof(destination.proof(made.frame), proof, made.figures, provenance)
     if "layer" in files:
         _write_layer(destination, files["layer"], made, provenance, color)
     if "raw" in files:
@@ -260,7 +276,7 @@ def _write_layer(
 
 def clear_leftovers(destination: Destination) -> None:
     """Remove what a killed run left half written under hidden names."""
-    for path in destination.files(0).values():
+    for path in (*destination.files(0).values(), destination.proof(0)):
         if path.parent.is_dir():
             remove_stale(path.parent)
 

@@ -289,7 +289,8 @@ def read(path: Path) -> Recipe:
     try:
         return parse(document, path.parent.resolve())
     except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from error
+        # What is wrong may quote a name of any length.
+        raise RecipeError(f"{path}: {str(error)[:1000]}") from error
 
 
 def parse(document: Mapping[str, Any], folder: Path) -> Recipe:

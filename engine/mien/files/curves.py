@@ -65,8 +65,9 @@ def read_curves(path: Path) -> tuple[str, dict[int, tuple[str, Any]]]:
             int(frame): (str(entry["key"]), _value(TYPES[kind], entry["value"]))
             for frame, entry in document["frames"].items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise MienError(f"{path} is no whole file of curves: {str(error)[:200]}. Delete it to have it solved again.") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+        reason = str(error)[:200]
+        raise MienError(f"{path} is no whole file of curves: {reason}. Delete it to have it solved again.") from error
     return kind, values
 
 

@@ -204,7 +204,9 @@ def read_faceset(folder: Path) -> FaceSet:
         if points.shape != (len(faces), 468, 3) or weight.shape != points.shape[:2] or len(looks) != len(faces):
             raise ValueError("arrays that do not belong to the index")
         sources, space = tuple(map(str, text["sources"])), str(text["space"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, SafetensorError,
+    ) as error:
         raise MienError(f"{path} is no face set of mien, or damaged: {str(error)[:200]}. Extract it again.") from error
     digest = hashlib.sha256(content).hexdigest()
     return FaceSet(folder, size, coverage, space, sources, faces, points, weight, looks, digest)

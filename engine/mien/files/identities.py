@@ -108,7 +108,8 @@ def read_identity(path: Path) -> IdentityFile:
         kind, facts = str(header["kind"]), dict(header["facts"])
         tensors = load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-        raise MienError(f"{path} is no mien identity: {str(error)[:200] or 'it cannot be read'}. Make it again.") from error
+        reason = str(error)[:200] or "it cannot be read"
+        raise MienError(f"{path} is no mien identity: {reason}. Make it again.") from error
     return IdentityFile(kind, likeness, facts, tensors, _digest(content))
 
 

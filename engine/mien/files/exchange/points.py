@@ -127,6 +127,6 @@ def _position(path: Path, name: str, value: Any) -> tuple[float, float]:
     fits = isinstance(value, list) and len(value) in (2, 3)
     if not fits or any(isinstance(entry, bool) or not isinstance(entry, int | float) for entry in value):
         raise MienError(f"{path}: point {name!r} is no [x, y]. Give two numbers in plate pixels.")
-    if any(not math.isfinite(entry) or abs(entry) > FARTHEST for entry in value):
+    if any(abs(entry) > FARTHEST or not math.isfinite(entry) for entry in value):
         raise MienError(f"{path}: point {name!r} is far from any plate: {str(value)[:60]}. Use pixels.")
     return float(value[0]), float(value[1])

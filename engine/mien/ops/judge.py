@@ -1,0 +1,78 @@
+"""Figures by which a face on a plate is judged: color under a matte, sharpness, grain."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mien.types import Image, Matte
+
+LEAST = 64
+"""Pixels inside a matte that sharpness and grain need."""
+BINOMIAL = (0.25, 0.5, 0.25)
+SQUARE, CALM = 8, 0.3
+"""Side in pixels of the squares in which grain is looked for, and the share of them that holds no more of it."""
+SECOND = (1.0, -2.0, 1.0)
+
+
+def under(image: Image, matte: Matte) -> tuple[float, float, float]:
+    """Mean color of a (3, H, W) picture under a (1, H, W) matte; pixels that are no finite numbers do not count."""
+    sound = torch.isfinite(image).all(0, keepdim=True)
+    weight = torch.where(sound, matte.nan_to_num(0.0), 0.0)
+    total = float(weight.sum(dtype=torch.float64))
+    if total <= 0:
+        return (0.0, 0.0, 0.0)
+    red, green, blue = ((torch.where(sound, image, 0.0) * weight).sum((1, 2), dtype=torch.float64) / total).tolist()
+    return red, green, blue
+
+
+def texture(image: Image, matte: Matte) -> tuple[float, float]:
+    """Sharpness and grain of a (3, H, W) scene-linear picture inside a (1, H, W) matte; 0 where that is too small.
+
+    Sharpness is the share of the contrast that lies in edges of a few pixels. Grain is the standard deviation of
+    what changes from pixel to pixel, in roots of light over its mean, where dark and light skin hold alike: a
+    second difference along both axes (Immerkaer 1996), in the calmer squares, so that edges do not count.
+    """
+    gray = image.nan_to_num(0.0, 65504.0, 0.0).clamp_min(0).mean(0)
+    inside = (matte[0] > 0.9)[2:-2, 2:-2]
+    if int(inside.sum()) < LEAST:
+        return 0.0, 0.0
+    level = (gray / (gray[2:-2, 2:-2][inside].mean() + 1e-6)).sqrt()
+    second = _along(_along(level, SECOND, 0), SECOND, 1)[1:-1, 1:-1]
+    whole = functional.avg_pool2d(inside.to(level)[None], SQUARE)[0] == 1
+    spread = functional.avg_pool2d(second.square()[None], SQUARE)[0][whole]
+    grain = float(spread.quantile(CALM)) ** 0.5 / 6 if len(spread) else 0.0
+    soft = _along(_along(level, BINOMIAL, 0), BINOMIAL, 1)
+    across, down = soft[1:-1, 2:] - soft[1:-1, :-2], soft[2:, 1:-1] - soft[:-2, 1:-1]
+    steps = float((across.square() + down.square())[inside].mean())
+    contrast = float(soft[1:-1, 1:-1][inside].std()) + 1e-6
+    # Of white grain, a difference over two pixels of what the binomials left holds 15/64 of the variance each way.
+    edges = max(0.0, steps - 2 * 15 / 64 * grain**2) ** 0.5
+    return edges / contrast, grain
+
+
+def middle(matte: Matte, side: int) -> tuple[slice, slice]:
+    """Rows and columns of at most ``side`` pixels around the center of a (1, H, W) matte that is not empty."""
+    spans = []
+    for line in (matte[0].sum(1), matte[0].sum(0)):
+        place = torch.arange(len(line), device=line.device, dtype=line.dtype)
+        start = max(0, min(int((line * place).sum() / line.sum()) - side // 2, len(line) - side))
+        spans.append(slice(start, start + side))
+    return spans[0], spans[1]
+
+
+def shrunk(picture: Tensor, side: int) -> Tensor:
+    """(C, H, W) averaged down so that neither side is longer than ``side``; undefined values are 0."""
+    sound = picture.nan_to_num(0.0, 65504.0, 0.0)
+    height, width = picture.shape[-2:]
+    share = side / max(height, width)
+    if share >= 1:
+        return sound
+    size = max(1, round(height * share)), max(1, round(width * share))
+    return functional.interpolate(sound[None], size, mode="area")[0]
+
+
+def _along(picture: Tensor, taps: tuple[float, float, float], axis: int) -> Tensor:
+    """(H, W) weighed by three taps along an axis, which comes back two shorter."""
+    length = picture.shape[axis] - 2
+    parts = [picture.narrow(axis, start, length) * tap for start, tap in enumerate(taps)]
+    return parts[0] + parts[1] + parts[2]

@@ -1,0 +1,61 @@
+"""What a render leaves of each frame for those who judge it: small pictures, and figures of face and plate."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mien.job import Job
+from mien.ops.blend import over
+from mien.ops.judge import middle, shrunk, texture, under
+from mien.types import Layer, Plate
+
+SIDE = 256
+"""Pixels of the longer side of each picture."""
+MIDDLE = 512
+"""Pixels of the longest side of what sharpness and grain are measured on."""
+LEAST = 16.0
+"""Pixels of a matte below which there is nothing to measure."""
+
+
+def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
+    """(h, 3 w, 3): the region of a frame as plate, as result and as matte, as a viewer sees them."""
+    result = over(layer.image, plate.image, layer.matte)
+    show = job.colors.for_viewing(job.colors.working, like=job.space)
+    shown = [show(shrunk(picture, SIDE)) for picture in (plate.image, result)]
+    joined = torch.cat([*shown, shrunk(layer.matte, SIDE).expand(3, -1, -1)], -1)
+    levels = (joined.nan_to_num(0.0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+    packed: NDArray[np.uint8] = levels.movedim(0, -1).contiguous().cpu().numpy()
+    return packed
+
+
+def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:
+    """What tells a good frame from a bad one, measured under the matte in the working space.
+
+    ``area`` of the matte in plate pixels; ``corner`` and ``size`` of the region; ``unsound``, pixels of the result
+    that are no numbers where the plate's are; mean colors ``plate``, ``raw`` (the converter's) and ``result``;
+    ``plate_detail``, ``result_detail``, ``plate_grain``, ``result_grain``, see ``ops.judge.texture``.
+    """
+    result = over(layer.image, plate.image, layer.matte)
+    matte = layer.matte.nan_to_num(0.0).clamp(0, 1)
+    unsound = ~torch.isfinite(result).all(0) & torch.isfinite(plate.image).all(0)
+    found: dict[str, Any] = {
+        "area": round(float(matte.sum(dtype=torch.float64)), 2),
+        "corner": list(plate.corner),
+        "size": [plate.image.shape[-1], plate.image.shape[-2]],
+        "unsound": int(unsound.sum()),
+    }
+    if found["area"] < LEAST:
+        return found
+    for name, picture in (("plate", plate.image), ("raw", raw.image), ("result", result)):
+        found[name] = [_short(value) for value in under(picture, matte)]
+    y, x = middle(matte, MIDDLE)
+    for name, picture in (("plate", plate.image), ("result", result)):
+        detail, grain = texture(picture[:, y, x], matte[:, y, x])
+        found |= {f"{name}_detail": _short(detail), f"{name}_grain": _short(grain)}
+    return found
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,1 @@
+"""A report on a rendered shot: what is good, what needs another look, and where it all comes from."""

@@ -1,0 +1,53 @@
+"""The command line of those who judge and hand over: ``mien qc``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.recipe import RecipeError
+
+Json = Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")]
+
+
+def qc(
+    folder: Annotated[Path, typer.Argument(help="Folder that mien convert -o wrote, or its recipe.")],
+    shot: Annotated[str | None, typer.Option(help="Which shot, where the folder holds several.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", help="Page to write; else SHOT.qc.html in the folder.")] = None,
+    fail_on: Annotated[str, typer.Option(help="Exit with 1 on these: any, missing, flicker, ...; with commas.")] = "",
+    limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="When to flag a frame.")] = None,
+    flag: Annotated[list[str] | None, typer.Option(metavar="FRAME=WORDS", help="Flag a frame yourself.")] = None,
+    by: Annotated[str, typer.Option(help="Who flags it.")] = "",
+    json: Json = False,
+) -> None:
+    """Write a page on what was rendered: frames that need another look first, a wipe, curves, provenance."""
+    from mien.commands.qc import QcArguments, check_shot
+    from mien.progress import teller
+
+    arguments = QcArguments(
+        path=folder,
+        shot=shot,
+        output=output,
+        fail_on=tuple(word.strip() for word in fail_on.split(",") if word.strip()),
+        limits=dict(_pairs(limit, "--limit")),
+        flags=_pairs(flag, "--flag"),
+        by=by,
+    )
+    with teller(json) as tell:
+        _finish(check_shot(arguments, tell), tell)
+
+
+def _pairs(texts: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise RecipeError(f"{option} {text!r}: write it with = between its two parts.")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _finish(outcome: Any, tell: Any) -> None:
+    tell(outcome)
+    if outcome.failed:
+        raise typer.Exit(1)
