@@ -26,7 +26,7 @@ def unregister() -> None:
     """Take everything back; the engine leaves."""
     if bpy.app.timers.is_registered(runner.tick):
         bpy.app.timers.unregister(runner.tick)
-    runner.cancel()
+    runner.forget()
     runner.clock.close()
     for name, handler in HANDLERS:
         hooks = getattr(bpy.app.handlers, name)

@@ -140,6 +140,19 @@ class Check(Job):
 
 
 @dataclass(frozen=True)
+class Farm(Job):
+    """Write a job bundle of a recipe: fields as in ``mien farm``; ``bundle`` is its folder, below the job's."""
+
+    bundle: str = "bundle"
+    frames: tuple[int, int] | None = None
+    chunk: int = 10
+    device: str = "cuda"
+    memory: int = 8192
+    program: str = "mien"
+    priority: int = 50
+
+
+@dataclass(frozen=True)
 class Inspect:
     """What a file is: ``path`` of a plate, track, identity, recipe or rendered frame; of a plate, read in a space."""
 
@@ -185,6 +198,7 @@ class Show(Job):
         scale: Size over the plate's; None leaves it to the engine.
         region: Plate pixels x, y, width, height that are wanted.
         layers: Which channels.
+        write: Write the frame's host sequences in place of handing pixels over.
     """
 
     frame: int = 0
@@ -192,6 +206,7 @@ class Show(Job):
     scale: float | None = None
     region: tuple[int, int, int, int] | None = None
     layers: tuple[str, ...] = ("layer",)
+    write: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,6 +241,7 @@ COMMANDS: Mapping[str, tuple[type[Any], Lane]] = types.MappingProxyType(
         "solve": (Solve, "batch"),
         "render": (Render, "batch"),
         "check": (Check, "batch"),
+        "farm": (Farm, "batch"),
         "inspect": (Inspect, "view"),
         "identity": (Perform, "batch"),
         "train": (Train, "train"),

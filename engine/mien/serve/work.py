@@ -14,6 +14,7 @@ from mien.chain import declaration, face_in
 from mien.color import Colors, load
 from mien.commands import PlateArguments, TrackArguments, track_shot
 from mien.commands.convert import ConvertArguments, make_identity, run_job
+from mien.commands.farm import FarmArguments, farm
 from mien.declare import nearest
 from mien.files.cache import open_cache
 from mien.files.shot import MOVIES, STILLS, open_shot, read_header
@@ -28,6 +29,7 @@ from mien.serve.fence import Fence
 from mien.serve.requests import (
     Check,
     Clear,
+    Farm,
     Id,
     Inspect,
     Job,
@@ -77,6 +79,8 @@ class Work:
                 return self._solve(request, tell, unwanted)
             if isinstance(request, Check):
                 return self._check(request)
+            if isinstance(request, Farm):
+                return self._farm(request)
             if isinstance(request, Inspect):
                 return inspect(request)
             if isinstance(request, Perform):
@@ -105,9 +109,14 @@ class Work:
                 raise RequestError(f"render cannot show {brief(layer)}{nearest(layer, LAYERS)}")
         if not request.layers:
             raise RequestError(f"render: layers is empty. Choose some of {', '.join(LAYERS)}.")
-        recipe, _ = self._recipe(request)
+        recipe, folder = self._recipe(request)
         view = View(recipe, request.frame, request.scale, request.region, request.layers)
-        return asdict(self.session.show(view, unwanted))
+        if not request.write:
+            return asdict(self.session.show(view, unwanted))
+        if "host" not in recipe.output.write:
+            raise RequestError("render: a frame is written as host sequences. Add 'host' to the recipe's output.")
+        self._fence.outputs(Path(recipe.output.folder), INNER, folder)
+        return self.session.place(view, unwanted)
 
     def _solve(self, request: Solve, tell: Tell, unwanted: Callable[[], bool]) -> Mapping[str, Any]:
         recipe, folder = self._recipe(request)
@@ -136,6 +145,13 @@ class Work:
         no_plate = [frame for frame in job.shot.missing if first <= frame <= last]
         found = freshness(job, inside)
         return {**asdict(found), "no_plate": no_plate}
+
+    def _farm(self, request: Farm) -> Mapping[str, Any]:
+        recipe, folder = self._recipe(request)
+        names = ("frames", "chunk", "device", "memory", "program", "priority")
+        options = {name: getattr(request, name) for name in names}
+        bundle = self._fence.output(request.bundle, folder)
+        return plain(farm(recipe, FarmArguments(bundle / "recipe.json", bundle, **options)))
 
     def _identity(self, request: Perform, tell: Tell) -> Mapping[str, Any]:
         folder = self._fence.folder(request.folder)

@@ -26,6 +26,7 @@ from mien.run import PROXY_WIDTH, Rendered, corners, proxy, render, solved
 from mien.session.memory import Memory
 from mien.session.pace import Pace
 from mien.session.picture import hand_over
+from mien.session.placed import place_frame
 from mien.session.solved import Solved
 from mien.session.view import Cancelled, Shown, View
 from mien.session.warm import Warm
@@ -96,21 +97,17 @@ class Session:
             MienError: The frame cannot be shown. Cancelled: nobody waits for it any more.
         """
         started = time.perf_counter()
-        measure = self._measure(view.frame, cancelled)
-        job, state = self._solved.complete(self.open(view.recipe), view.frame, measure)
-        header = self._header(job, view.frame)
-        place = self._region(job, view.frame, header)
-        factor = self._factor(job, view, place)
-        job = replace(job, chain=replace(job.chain, scale=1 / factor))
+        job, state, header, place, factor = self._looked_at(view, cancelled)
+        small = replace(job, chain=replace(job.chain, scale=1 / factor))
         final = view.recipe.steps[-1].name
-        key = digest(step_keys(job, view.frame, final)[final], place, sorted(view.layers), view.region)
+        key = digest(step_keys(small, view.frame, final)[final], place, sorted(view.layers), view.region)
         layers: tuple[Plate, Layer, Layer] | None = None
         if place is not None:
-            layers = self._layers(job, view.frame, place, "raw" in view.layers, cancelled)
+            layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
         with self._pace.timed("hand over", _pixels(place) / factor**2):
-            picture = hand_over(self._hand, job, header, view, factor, layers)
+            picture = hand_over(self._hand, small, header, view, factor, layers)
         return Shown(
             frame=view.frame,
             scale=1 / factor,
@@ -120,6 +117,32 @@ class Session:
             seconds=time.perf_counter() - started,
             **picture,
         )
+
+    @torch.inference_mode()
+    def place(self, view: View, cancelled: Cancel = never) -> dict[str, Any]:
+        """One frame as the host's own files, at once, in place of what a render would write later.
+
+        Raises:
+            MienError: The frame cannot be shown or written. Cancelled: nobody waits for it any more.
+        """
+        started = time.perf_counter()
+        job, state, header, place, factor = self._looked_at(view, cancelled)
+        small = replace(job, chain=replace(job.chain, scale=1 / factor))
+        layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
+        if cancelled():
+            raise Cancelled
+        with self._pace.timed("place", _pixels(place)):
+            written = place_frame(job, header, view.frame, factor, state, layers)
+        seconds = time.perf_counter() - started
+        return {"frame": view.frame, "scale": 1 / factor, "solve": state, "seconds": seconds, **written}
+
+    def _looked_at(self, view: View, cancelled: Cancel) -> tuple[Job, str, Header, Region | None, int]:
+        """The job with what holds for the shot and how far that is true, what of the plate is needed, how small."""
+        measure = self._measure(view.frame, cancelled)
+        job, state = self._solved.complete(self.open(view.recipe), view.frame, measure)
+        header = self._header(job, view.frame)
+        place = self._region(job, view.frame, header)
+        return job, state, header, place, self._factor(job, view, place)
 
     def solve(self, recipe: Recipe, tell: Tell, cancelled: Cancel = never) -> None:
         """Measure and solve what holds for the whole shot; curves are written as a render would.

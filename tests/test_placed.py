@@ -1,0 +1,81 @@
+"""A frame written at once for a host: the same as a render where nothing is open, else marked as provisional."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import recipe as recipes
+from mien.recipe import Recipe
+from mien.run import freshness
+from mien.session import Session, View
+from shots import FIRST, SIZE, make_shot, read_exr
+
+FRAME = FIRST + 1
+ROLES = ("raw", "face", "matte")
+
+
+def quiet(event: object) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return recipes.read(make_shot(tmp_path, 3, write=("host",)).recipe)
+
+
+def files(recipe: Recipe) -> dict[str, np.ndarray]:
+    folder = Path(recipe.output.folder) / "host"
+    return {role: read_exr(folder / f"shot_{role}.{FRAME}.exr")[1] for role in ROLES}
+
+
+def test_a_solved_frame_at_full_size_is_the_one_that_a_render_writes(recipe: Recipe) -> None:
+    with Session("cpu") as session:
+        session.solve(recipe, quiet)
+        told = session.place(View(recipe, FRAME, scale=1.0))
+        placed = files(recipe)
+        found = freshness(session.open(recipe), [FRAME])
+        assert told["final"] and told["solve"] == "fresh" and found.fresh == (FRAME,)
+        rendered = session.render(recipe, [FRAME], quiet, force=True)
+    assert not rendered.failed
+    for role, pixels in files(recipe).items():
+        assert np.array_equal(pixels, placed[role])
+
+
+def test_before_anything_was_solved_it_is_provisional_and_rendered_again(recipe: Recipe) -> None:
+    with Session("cpu") as session:
+        told = session.place(View(recipe, FRAME, scale=1.0))
+        assert not told["final"] and told["solve"] == "none"
+        assert all(Path(path).is_file() for path in told["written"]) and len(told["written"]) == 3
+        assert freshness(session.open(recipe), [FRAME]).stale == (FRAME,)
+        session.render(recipe, [FRAME], quiet)
+        assert freshness(session.open(recipe), [FRAME]).fresh == (FRAME,)
+
+
+def test_a_proxy_fills_the_plates_window_with_nearly_the_same_face(recipe: Recipe) -> None:
+    with Session("cpu") as session:
+        session.solve(recipe, quiet)
+        session.place(View(recipe, FRAME, scale=1.0))
+        whole = files(recipe)
+        told = session.place(View(recipe, FRAME, scale=0.5))
+    proxy = files(recipe)
+    assert not told["final"] and told["scale"] == 0.5
+    for role in ROLES:
+        assert proxy[role].shape[:2] == (SIZE[1], SIZE[0]) and np.isfinite(proxy[role]).all()
+    assert np.abs(proxy["matte"][..., 0] - whole["matte"][..., 0]).mean() < 0.01
+    sure = whole["matte"][..., 0] > 0.9
+    assert np.abs(proxy["matte"][..., 1] - whole["matte"][..., 1])[sure].mean() < 0.6
+    assert (proxy["matte"][..., 3] == 1).all()
+    assert np.abs(proxy["face"].astype(float) - whole["face"])[sure].mean() < 0.05
+
+
+
+def test_changed_settings_show_at_once_though_the_shot_was_solved_with_others(recipe: Recipe) -> None:
+    steps = recipes.change_steps(recipe.steps, {"matte_edge.grow": 0.1})
+    with Session("cpu") as session:
+        session.solve(recipe, quiet)
+        session.place(View(recipe, FRAME, scale=1.0))
+        before = files(recipe)["matte"][..., 0].sum()
+        session.place(View(replace(recipe, steps=steps), FRAME, scale=1.0))
+    assert files(recipe)["matte"][..., 0].sum() > 1.05 * before
