@@ -15,12 +15,14 @@ def test_a_hundred_cycles_of_start_cancel_undo_reload(scene, facts, tmp_path):
     path = tmp_path / "cycles.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     state = bpy.context.window_manager.mien
-    threads = host.threads()
+    threads, started = host.threads(), 0
     for cycle in range(CYCLES):
         bpy.ops.ed.undo_push(message=f"cycle {cycle}")
         bpy.context.scene.mien.likeness = f"cycle {cycle}"
         bpy.ops.ed.undo_push(message=f"changed {cycle}")
-        bpy.ops.mien.convert_shot(force=True)
+        said = host.said(bpy.ops.mien.convert_shot, force=True)
+        assert said == "" or "still running" in said, said
+        started += said == ""
         for _ in range(chance.randrange(4)):
             host.turn(chance.uniform(0, 0.05))
         choice = cycle % 4
@@ -44,10 +46,12 @@ def test_a_hundred_cycles_of_start_cancel_undo_reload(scene, facts, tmp_path):
             if state.busy:
                 bpy.ops.mien.cancel()
             host.pump(lambda: not bpy.context.window_manager.mien.busy)
-            assert len(host.engines()) <= 1, "an engine was left behind"
+            # An engine that was told to leave has three seconds for it.
+            host.pump(lambda: len(host.engines()) <= 1, 20)
     host.settle()
+    assert started > CYCLES / 2
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == "", bpy.context.window_manager.mien.error
     host.enable(False)
     host.pump(lambda: not host.engines())
-    assert host.threads() <= threads + 1, "threads were left behind"
+    host.pump(lambda: len(host.threads()) <= len(threads), 20)
     host.enable()

@@ -274,7 +274,7 @@ def engines():
 
 
 def threads():
-    """Python threads of this process."""
+    """Names of this process's Python threads."""
     import threading
 
-    return threading.active_count()
+    return [thread.name for thread in threading.enumerate()]
