@@ -54,9 +54,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "OpenImageIO", "mien.progress", "mien.sheet",
     },
     "mien.farm": {"yaml", "mien.declare", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
-    "mien.farmline": {"typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
+    "mien.farmline": {
+        "typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types",
+    },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.sheet",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets",
+        "mien.sheet",
         "mien.qc", "mien.train",
     },
     "mien.client": set(),
@@ -64,8 +67,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
     "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.models", "mien.train", *RUNNER},
     "mien.reviewline": {"typer", "mien.commands", *WORKING, *RUNNER},
+    "mien.installline": {"typer", "mien.client", "mien.commands", "mien.progress"},
     "mien.__main__": {
-        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.reviewline", "mien.serve", "mien.trainline", *WORKING, *RUNNER
+        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.installline", "mien.reviewline", "mien.serve",
+        "mien.trainline", *WORKING, *RUNNER,
     },
 }  # fmt: skip
 """For each module or package of the engine, what it may import beside the standard library."""

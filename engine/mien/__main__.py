@@ -13,12 +13,15 @@ import typer
 
 from mien import farmline
 from mien.declare import DeclarationError
+from mien.heap import reuse
+from mien.installline import install
 from mien.recipe import CODECS, RecipeError
 from mien.reviewline import qc
 from mien.trainline import export, faceset, import_, train
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+reuse()
 
 app = typer.Typer(
     help="Consented face replacement, de-aging and clean-up for compositors.",
@@ -31,6 +34,7 @@ app.command()(faceset)
 app.command("import")(import_)
 app.command()(export)
 app.command()(qc)
+app.add_typer(install, name="install")
 app.add_typer(train, name="train")
 for command in (farmline.render, farmline.farm, farmline.solve, farmline.finish):
     app.command()(command)
@@ -42,12 +46,6 @@ class Detector(StrEnum):
     builtin = "builtin"
     face_alignment = "face-alignment"
     onnx = "onnx"
-
-
-class Target(StrEnum):
-    """What can be installed."""
-
-    engine = "engine"
 
 
 class Device(StrEnum):
@@ -261,16 +259,6 @@ def serve(words: typer.Context) -> None:
     from mien.serve.engine import main as serve_host
 
     serve_host(words.args)
-
-
-@app.command()
-def install(
-    target: Annotated[Target, typer.Argument(help="What hosts are to find: the engine.")],
-) -> None:
-    """Write down for hosts which Python runs the engine: this one."""
-    from mien.client import remember_python
-
-    print(f"Hosts will find {sys.executable}: wrote {remember_python(sys.executable)}.")
 
 
 @app.command()
