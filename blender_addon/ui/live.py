@@ -1,16 +1,130 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Live: the shown frame is converted again whenever one of its settings changes."""
+"""Live: the shown frame is converted again whenever one of its settings changes.
 
-from __future__ import annotations
+A change is asked for at once, at the size that the engine can answer quickly; when nothing has moved for a moment,
+the frame is asked for at full size. The engine writes it where a render would, so all nodes after Convert work on it.
+"""
 
+import json
+import time
 from collections.abc import Callable
 from typing import Any
+
+import bpy
+
+from ..core.shot import ShotError
+from ..host import convert, shots
+from .props import shot_of, state
+
+REST = 0.4
+"""Seconds without a change after which the frame is wanted at full size."""
+LOOK = 0.03
+"""Seconds to the next look while live is on."""
+
+
+class Eye:
+    """What was asked for last, and what is awaited; one for the whole program, as there is one engine."""
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self.seen = ""
+        self.moved = 0.0
+        self.fine = True
+        self.scene = ""
+        self.request: Any = None
+        self.recipe: dict[str, Any] = {}
+
+
+eye = Eye()
+
+
+def watched() -> Any:
+    """The scene whose frame is live; None while there is none, or Blender renders."""
+    scene = getattr(bpy.context, "scene", None)
+    if scene is None or not scene.mien.live or bpy.app.is_job_running("RENDER") or not shots.converts(scene):
+        return None
+    return scene
+
+
+def dialed(scene: Any) -> str:
+    """All that the shown frame depends on, as text to compare: sockets of the Convert node, frame, files."""
+    node = shots.converts(scene)[0]
+    values = [getattr(socket, "default_value", None) for socket in node.inputs]
+    plain = [value if isinstance(value, (int, float, str)) else None for value in values]
+    entered = scene.mien
+    return json.dumps([scene.name, scene.frame_current, plain, entered.identity, entered.track, entered.face, entered.roto])
 
 
 def step(engine: Callable[[], Any]) -> bool:
     """One turn; whether something new is shown."""
-    return False
+    changed = _answered()
+    scene = watched()
+    if scene is None:
+        return changed
+    now = dialed(scene)
+    if now != eye.seen:
+        eye.seen, eye.moved, eye.fine = now, time.monotonic(), False
+    if eye.request is not None:
+        return changed
+    resting = time.monotonic() - eye.moved > REST
+    if now != eye.asked:
+        _ask(engine, scene, now, None)
+    elif resting and not eye.fine:
+        eye.fine = True
+        _ask(engine, scene, now, 1)
+    return changed
+
+
+def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -> None:
+    from .ops_shot import REFUSED, recipe_of, show
+
+    eye.asked = now
+    try:
+        shot = shot_of(scene)
+        eye.recipe = recipe_of(scene, shot)
+        shot.take_folder.mkdir(parents=True, exist_ok=True)
+        first, last = eye.recipe["plate"]["first"], eye.recipe["plate"]["last"]
+        if not first <= scene.frame_current <= last:
+            raise ShotError(f"Frame {scene.frame_current} is outside the shot, {first}-{last}.")
+    except REFUSED as error:
+        state().error = str(error)
+        return
+    show(scene, shot)
+    eye.scene = scene.name
+    eye.request = engine().ask(
+        "render", recipe=eye.recipe, folder=shot.folder, frame=scene.frame_current, write=True, scale=scale,
+        viewer=f"blender {scene.name}",
+    )  # fmt: skip
+
+
+def _answered() -> bool:
+    """Take in an answer, and show its frame."""
+    if eye.request is None or not eye.request.over:
+        return False
+    answer, eye.request = dict(eye.request.answer or {}), None
+    said = state()
+    if answer.get("event") != "done":
+        if answer.get("event") in ("error", "died"):
+            said.error = f"Live: {answer.get('message', '')}"
+        return True
+    said.error = ""
+    solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
+    scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
+    said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
+    scene = bpy.data.scenes.get(eye.scene)
+    if scene is not None and scene.frame_current == answer["frame"]:
+        for node in shots.converts(scene):
+            convert.refresh(node.node_tree)
+    return True
 
 
 def forget() -> None:
     """Nothing is awaited any more."""
+    if eye.request is not None:
+        eye.request.cancel()
+    eye.request, eye.asked, eye.seen = None, "", ""
+
+
+def interval(usual: float) -> float:
+    """How soon the next turn is due."""
+    return LOOK if watched() is not None else usual

@@ -54,5 +54,8 @@ def before_render(scene: Any, *_: Any) -> None:
 
 @persistent
 def after_load(*_: Any) -> None:
-    """Another file: what ran for the old one is not waited for."""
+    """Another file: what ran for the old one is not waited for, and nothing is live before an artist says so."""
     runner.forget()
+    for scene in bpy.data.scenes:
+        if scene.mien.live:
+            scene.mien.live = False

@@ -125,7 +125,7 @@ def tick() -> float:
     changed = live.step(clock.engine) or changed
     if changed:
         redraw()
-    return INTERVAL
+    return live.interval(INTERVAL)
 
 
 def _note(task: Task, events: list[dict[str, Any]]) -> None:
