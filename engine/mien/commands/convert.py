@@ -22,6 +22,7 @@ from mien.commands.reenacting import (
 )
 from mien.commands.track import TrackArguments, open_finder, refuse_nobody, tell_faces, track_plate
 from mien.deliver import Destination
+from mien.farm.mapping import moved, read_rules
 from mien.files.identities import IdentityFile, Likeness, read_identity, write_identity
 from mien.files.shot import Shot, open_shot
 from mien.files.tracks import read_tracks, write_tracks
@@ -162,15 +163,15 @@ def _binding(arguments: ConvertArguments, network: IdentityFile, plate: OpenPlat
 
 
 def render_recipe(
-    path: Path, frames: tuple[int, int] | None, device: str, force: bool, tell: Tell
+    path: Path, frames: tuple[int, int] | None, device: str, force: bool, tell: Tell, rules: Path | None = None
 ) -> Outcome:
-    """Render frames of a recipe file.
+    """Render frames of a recipe file, whose paths a farm may have mapped by ``rules``.
 
     Raises:
         RecipeError: The recipe cannot run.
         MienError: What it draws on cannot be used.
     """
-    return run_recipe(recipes.read(path), frames, device, force, tell, ())
+    return run_recipe(moved(recipes.read(path), read_rules(rules)), frames, device, force, tell, ())
 
 
 def run_recipe(

@@ -230,7 +230,8 @@ def means(sums: dict[str, Tensor], folder: Path, step: int) -> dict[str, float]:
     Raises:
         MienError: One is not a number.
     """
-    found = {name: round(float(value) / INTERVAL, 7) for name, value in sums.items()}
+    # In an order that does not tell whether the training was taken up in between.
+    found = {name: round(float(value) / INTERVAL, 7) for name, value in sorted(sums.items())}
     sums.clear()
     if not all(math.isfinite(value) for value in found.values()):
         raise MienError(

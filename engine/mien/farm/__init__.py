@@ -1,0 +1,1 @@
+"""Job bundles: a recipe as work for many machines. Paths, chunks, templates; nothing here computes a picture."""

@@ -1,0 +1,59 @@
+"""Hundreds of kills over renders, solves and trainings, for a night: ``python tests/faults/long.py [KILLS]``.
+
+Prints one line for each kind of run, and ends with 1 if a file was wrong. ``test_killing.py`` does a few of them.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "engine")]
+
+from facesets.sets import person  # noqa: E402
+from faults.victims import Tally, Warm, ordeal  # noqa: E402
+from shots import make_shot  # noqa: E402
+
+TRAINING = ["--self", "--preset", "df", "--size", "32", "--encoder", "4", "--decoder", "4", "--matte", "2", "--code", "8", "--batch", "2", "--steps", "40", "--save", "0", "--preview", "20", "--precision", "float32", "--device", "cpu"]
+
+
+def main(kills: int) -> int:
+    """Kill each kind of run a third of ``kills`` times."""
+    began, total, wrong = time.monotonic(), 0, 0
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        shot = make_shot(folder / "shot", 8, write=("layer", "full", "host", "stmap", "movie"))
+        person(folder / "a", 24, (0.5, 0.3, 0.2), 1)
+        person(folder / "b", 22, (0.2, 0.3, 0.5), 2)
+        out = folder / "shot" / "out"
+        output = folder / "identity" / "who.safetensors"
+        runs = {
+            "render": (["render", str(shot.recipe), "--device=cpu"], out),
+            "solve": (["solve", str(shot.recipe), "--device=cpu"], out),
+            "train": (
+                ["train", "swap", str(folder / "a"), str(folder / "b"), "-o", str(output), *TRAINING],
+                output.parent,
+            ),
+        }
+        warm = Warm(folder / "log")
+        try:
+            for seed, (name, (words, place)) in enumerate(runs.items()):
+                tally = ordeal(warm, words, place, -(-kills // len(runs)), seed, tell=lambda t, n=name: told(n, t))
+                told(name, tally, "\n")
+                total, wrong = total + tally.kills, wrong + len(tally.wrong) + len(tally.left)
+                for line in [*tally.wrong, *tally.left]:
+                    print("   ", line)
+        finally:
+            warm.close()
+    print(f"{total} kills in {time.monotonic() - began:.0f} s: {wrong} wrong or half files")
+    return int(wrong > 0)
+
+
+def told(name: str, tally: Tally, end: str = "\r") -> None:
+    """Print a tally."""
+    counts = f"{tally.kills} kills, {tally.completed} completed, {len(tally.wrong)} wrong, {len(tally.left)} left over"
+    print(f"{name}: {counts}", end=end, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 210))
