@@ -97,15 +97,20 @@ def point_at(tree: Any, shot: Shot, first: int, last: int, colorspace: str) -> N
         name = "Non-Color" if role == "matte" else colorspace
         if image.colorspace_settings.name != name:
             image.colorspace_settings.name = name
-        image.alpha_mode = "CHANNEL_PACKED" if role == "matte" else "PREMUL"
+        alpha = "CHANNEL_PACKED" if role == "matte" else "PREMUL"
+        if image.alpha_mode != alpha:
+            image.alpha_mode = alpha
         show_range(node, first, last)
 
 
 def show_range(node: Any, first: int, last: int) -> None:
-    """Frame F of a sequence at frame F of the scene."""
-    node.frame_start, node.frame_duration = first, last - first + 1
-    node.frame_offset = first - 1
-    node.use_auto_refresh = True
+    """Frame F of a sequence at frame F of the scene; what is so already is left alone, as each change costs a read."""
+    wanted = {
+        "frame_start": first, "frame_duration": last - first + 1, "frame_offset": first - 1, "use_auto_refresh": True,
+    }  # fmt: skip
+    for name, value in wanted.items():
+        if getattr(node, name) != value:
+            setattr(node, name, value)
 
 
 def refresh(tree: Any) -> None:
