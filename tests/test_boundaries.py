@@ -45,6 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.progress": {"rich", "mien.types"},
     "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},
     "mien.report": {*ARRAYS, "rich", *WORKING, *RUNNER},
+    "mien.credentials": {"c2pa", "cryptography", "mien.files", "mien.types"},
+    "mien.provenance": {*WORKING, *RUNNER, "mien.credentials", "mien.qc"},
     "mien.qc": {*ARRAYS, "mien.qc", *WORKING, *RUNNER},
     "mien.facesets": {*ARRAYS, "mien.facesets", *WORKING},
     "mien.sheet": {*ARRAYS, "matplotlib", "OpenImageIO", "mien.files", "mien.types"},
@@ -61,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets",
         "mien.sheet",
         "mien.qc", "mien.train",
+        "mien.credentials", "mien.provenance",
     },
     "mien.client": set(),
     "mien.hosts": {"mien.hosts"},
@@ -259,7 +262,7 @@ def test_what_is_imported_is_declared():
     extras = project()["optional-dependencies"]
     named = {line.partition(">")[0].partition("[")[0].lower() for extra in extras.values() for line in extra}
     installed_by = {"cv2": "opencv-python-headless", "PyOpenColorIO": "opencolorio", "skimage": "scikit-image"}
-    installed_by |= {"yaml": "pyyaml"}
+    installed_by |= {"yaml": "pyyaml", "c2pa": "c2pa-python"}
     for path in sources():
         for one in imported(ast.parse(path.read_text("utf-8"))):
             top = one.partition(".")[0]

@@ -16,7 +16,7 @@ from mien.declare import DeclarationError
 from mien.heap import reuse
 from mien.installline import install
 from mien.recipe import CODECS, RecipeError
-from mien.reviewline import qc
+from mien.reviewline import qc, sign, verify
 from mien.trainline import export, faceset, import_, train
 
 # On a busy machine threads that wait by spinning take the time of those that work: up to twentyfold.
@@ -34,6 +34,8 @@ app.command()(faceset)
 app.command("import")(import_)
 app.command()(export)
 app.command()(qc)
+app.command()(sign)
+app.command()(verify)
 app.add_typer(install, name="install")
 app.add_typer(train, name="train")
 for command in (farmline.render, farmline.farm, farmline.solve, farmline.finish):

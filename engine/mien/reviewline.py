@@ -1,4 +1,4 @@
-"""The command line of those who judge and hand over: ``mien qc``."""
+"""The command line of those who judge and hand over: ``mien qc``, ``mien sign``, ``mien verify``."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +35,36 @@ def qc(
     )
     with teller(json) as tell:
         _finish(check_shot(arguments, tell), tell)
+
+
+def sign(
+    folder: Annotated[Path, typer.Argument(help="Folder that mien convert -o wrote, or its recipe.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Stills and movies of it, to carry its record.")] = None,
+    shot: Annotated[str | None, typer.Option(help="Which shot, where the folder holds several.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="The studio's PEM chain; else $MIEN_CERTIFICATE.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM; else $MIEN_KEY.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the record of a shot; with a certificate, sign it and put content credentials into its movie."""
+    from mien.commands.verify import SignArguments, sign_shot
+    from mien.progress import teller
+
+    with teller(json) as tell:
+        _finish(sign_shot(SignArguments(folder, shot, tuple(files or ()), certificate, key), tell), tell)
+
+
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of renders, frames, movies, stills.")],
+    trust: Annotated[list[Path] | None, typer.Option(help="PEM of whom you trust; else $MIEN_TRUST.")] = None,
+    signed: Annotated[bool, typer.Option("--signed", help="Also fail on what nobody signed.")] = False,
+    json: Json = False,
+) -> None:
+    """Check that what was rendered is unchanged, and who signed it."""
+    from mien.commands.verify import verify_files
+    from mien.progress import teller
+
+    with teller(json) as tell:
+        _finish(verify_files(paths, trust or (), signed, tell), tell)
 
 
 def _pairs(texts: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
