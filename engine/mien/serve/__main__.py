@@ -2,6 +2,8 @@
 
 import sys
 
+from mien.heap import reuse
 from mien.serve.engine import main
 
+reuse()
 main(sys.argv[1:])
