@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.session": {*ARRAYS, "mien.session", *WORKING, *RUNNER},
     "mien.pipeline": {"mien.types"},
     "mien.progress": {"rich", "mien.types"},
-    "mien.inspection": {*ARRAYS, "rich", *WORKING, *RUNNER},
+    "mien.inspection": {*ARRAYS, "rich", "mien.credentials", "mien.provenance", "mien.qc", *WORKING, *RUNNER},
     "mien.report": {*ARRAYS, "rich", *WORKING, *RUNNER},
     "mien.credentials": {"c2pa", "cryptography", "mien.files", "mien.types"},
     "mien.provenance": {*WORKING, *RUNNER, "mien.credentials", "mien.qc"},
@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types",
     },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.hosts",
         "mien.sheet",
         "mien.qc", "mien.train",
         "mien.credentials", "mien.provenance",

@@ -14,7 +14,10 @@ from facesets.sets import person  # noqa: E402
 from faults.victims import Tally, Warm, ordeal  # noqa: E402
 from shots import make_shot  # noqa: E402
 
-TRAINING = ["--self", "--preset", "df", "--size", "32", "--encoder", "4", "--decoder", "4", "--matte", "2", "--code", "8", "--batch", "2", "--steps", "40", "--save", "0", "--preview", "20", "--precision", "float32", "--device", "cpu"]
+TRAINING = [
+    *("--self", "--preset", "df", "--size", "32", "--encoder", "4", "--decoder", "4", "--matte", "2", "--code", "8"),
+    *("--batch", "2", "--steps", "30", "--save", "0", "--preview", "15", "--precision", "float32", "--device", "cpu"),
+]
 
 
 def main(kills: int) -> int:
@@ -22,7 +25,7 @@ def main(kills: int) -> int:
     began, total, wrong = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        shot = make_shot(folder / "shot", 8, write=("layer", "full", "host", "stmap", "movie"))
+        shot = make_shot(folder / "shot", 5, write=("layer", "full", "host", "stmap", "movie"))
         person(folder / "a", 24, (0.5, 0.3, 0.2), 1)
         person(folder / "b", 22, (0.2, 0.3, 0.5), 2)
         out = folder / "shot" / "out"

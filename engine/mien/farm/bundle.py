@@ -164,7 +164,9 @@ def _parameter(name: str, kind: str, default: Any, description: str, **more: Any
 def _script(command: str, *words: str) -> dict[str, Any]:
     arguments = [command, "{{Param.Recipe}}", *words, RULES, "--openjd"]
     # What is killed loses nothing: every file appears whole, and the next attempt goes on from there.
-    return {"actions": {"onRun": {"command": "{{Param.Mien}}", "args": arguments, "cancelation": {"mode": "TERMINATE"}}}}
+    return {
+        "actions": {"onRun": {"command": "{{Param.Mien}}", "args": arguments, "cancelation": {"mode": "TERMINATE"}}}
+    }
 
 
 def _needs(farming: Farming) -> dict[str, Any]:
