@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from mien.client import EngineError, find_python, scrubbed
+from mien.client import EngineError
 from mien.hosts import recipes
 from mien.hosts.frames import spoken
 from mien.hosts.watch import Shown, freshness
@@ -183,12 +181,14 @@ def check(node: Any) -> None:
 def farm(node: Any) -> None:
     """Write the recipe and a job bundle beside it."""
     path, (first, last) = saved_recipe(node), nodes.range_of(node)
-    bundle = path.with_name(nodes.name_of(node) + ".job")
-    command = [find_python(), "-m", "mien", "farm", str(path), "-o", str(bundle), "--frames", f"{first}-{last}"]
-    done = subprocess.run(command, capture_output=True, text=True, env=scrubbed(os.environ, True), check=False)
-    if done.returncode:
-        raise ShotError(done.stderr.strip() or done.stdout.strip() or "The job could not be written.")
-    status(node, f"job for {spoken(range(first, last + 1))} in {bundle}")
+    bundle = path.with_name(f"{nodes.name_of(node)}.job")
+
+    def finish(shown: Shown) -> None:
+        status(node, shown.error or f"job for {spoken(range(first, last + 1))} in {bundle}")
+        if shown.error:
+            tell(shown.error)
+
+    talk.work(node.name(), "mien: farm job", "farm", finish, recipe=str(path), bundle=str(bundle), frames=[first, last])
 
 
 @told
@@ -226,7 +226,8 @@ def _load_match(comp: Any, curves: Path) -> None:
     if any(move["space"] != "linear" or move["curves"] or move["cube"] for move in moves.values()):
         comp["source"].setValue("finished")
         raise ShotError(
-            f"{comp.name()}: this color match is more than a matrix, so the face is shown as the engine finished it. For live curves choose the method mean, reinhard or mkl in linear light."
+            f"{comp.name()}: this color match is more than a matrix, so the face is shown as the engine finished it. "
+            "For live curves choose the method mean, reinhard or mkl in linear light."
         )
     if not moves:
         raise ShotError(f"{comp.name()}: no frame has a color move.")
@@ -243,3 +244,19 @@ def _load_match(comp: Any, curves: Path) -> None:
         comp.node("Matrix")["matrix"].fromScript(" ".join(rows))
         offsets = [text.curve({frame: move["offset"][place] for frame, move in moves.items()}) for place in range(3)]
         comp["offset"].fromScript(" ".join(offsets))
+
+
+@told
+def pins(node: Any) -> None:
+    """Make nodes with a key on every frame that follow the face."""
+    from mien_nuke import follow
+
+    follow.pins(node)
+
+
+@told
+def still(node: Any) -> None:
+    """Make two STMap nodes between which the face holds still."""
+    from mien_nuke import follow
+
+    follow.still(node)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from mien_nuke import VERSION, text
 
-MATTES = ("rendered", "hull", "network", "hold out")
+MATTES = ("rendered", "hull", "network", "edge")
 """What the matte menu offers: the rendered alpha, and the mattes that took part."""
 LAYERS = (
     "add_layer {raw raw.red raw.green raw.blue}",
-    "add_layer {matte matte.hull matte.network matte.hold_out}",
+    "add_layer {matte matte.hull matte.network matte.edge matte.face matte.identity matte.hold_out}",
 )
 
 
@@ -101,7 +101,7 @@ def comp() -> str:
         *node(
             "Expression",
             'expr3 "parent.matte == 0 ? a : parent.matte == 1 ? matte.hull : parent.matte == 2 ? matte.network : '
-            'a * (1 - matte.hold_out)"',
+            'matte.edge"',
             "name Pick",
         ),
         *node(
@@ -167,7 +167,7 @@ def comp() -> str:
         *node(
             "Grade",
             "channels rgb",
-            "add {{parent.offset.r*parent.match_mix} {parent.offset.g*parent.match_mix} {parent.offset.b*parent.match_mix} 0}",
+            "add {" + " ".join(f"{{parent.offset.{letter}*parent.match_mix}}" for letter in "rgb") + " 0}",
             "black_clamp false",
             "name Offset",
             "disable {{!parent.match_on}}",

@@ -1,4 +1,4 @@
-"""What an artist built, read from Nuke's nodes: a chain of mien's nodes, their settings as keys, the plate, the range."""
+"""What an artist built, read from Nuke's nodes: mien's chain, its settings as keys, the plate, the range."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def declared() -> dict:
     """The engine's nodes by id, as this plug-in knows them."""
     import mien
 
-    file = Path(list(mien.__path__)[0]) / "nodes.json"
+    file = Path(next(iter(mien.__path__))) / "nodes.json"
     return {entry["id"]: entry for entry in json.loads(file.read_text("utf-8"))["nodes"]}
 
 
@@ -108,7 +108,7 @@ def value(knob: Any, param: Any, frame: float) -> Any:
     if param["kind"] == "float":
         return float(knob.getValueAt(frame))
     if param["kind"] == "int":
-        return int(round(knob.getValueAt(frame)))
+        return round(knob.getValueAt(frame))
     if param["kind"] == "bool":
         return bool(knob.getValueAt(frame))
     if param["kind"] == "menu":
@@ -154,7 +154,7 @@ def plate_of(convert: Any) -> tuple:
 
     path = nuke.filename(found) or ""
     if "%v" in path.lower():
-        raise ShotError("%s: mien works on one view at a time. Name one view's file in place of %%V." % found.name())
+        raise ShotError(f"{found.name()}: mien works on one view at a time. Name one view's file in place of %V.")
     if not path:
         raise ShotError(f"{found.name()}: choose the plate's file.")
     space = str(found["colorspace"].value() or "")
@@ -200,9 +200,8 @@ def range_of(convert: Any) -> tuple:
     handles = int(convert["handles"].value())
     low, high = max(first, wanted[0] - handles), min(last, wanted[1] + handles)
     if high < low:
-        raise ShotError(
-            "%s: the plate has no frames %d to %d; it has %d to %d." % (convert.name(), *wanted, first, last)
-        )
+        asked = f"{wanted[0]} to {wanted[1]}"
+        raise ShotError(f"{convert.name()}: the plate has no frames {asked}; it has {first} to {last}.")
     return low, high
 
 
@@ -213,7 +212,7 @@ def name_of(convert: Any) -> str:
 
 def version_folder(convert: Any) -> Path:
     """Where the frames of the chosen version go."""
-    return shot_folder(convert) / ("%s_v%03d" % (name_of(convert), int(convert["version"].value())))
+    return shot_folder(convert) / f"{name_of(convert)}_v{int(convert['version'].value()):03d}"
 
 
 def track_file(convert: Any) -> Path:
@@ -272,7 +271,7 @@ def document(convert: Any) -> dict:
     Raises:
         ShotError, ChainError: Something is missing; the message says what.
     """
-    path, first, last, read_space = plate_of(convert)
+    path, first, last, _ = plate_of(convert)
     identity = str(convert["identity"].evaluate())
     if not identity:
         raise ShotError(f"{convert.name()}: choose an identity: whose face is put on.")
@@ -283,7 +282,6 @@ def document(convert: Any) -> dict:
     roto = source(convert, 1)
     if roto is not None and roto.Class() == "Read":
         nodes = [_with_roto(node, files.frames_of(str(roto["file"].value())).pattern) for node in nodes]
-    del read_space
     return recipes.document(
         plate=files.frames_of(path).pattern, first=first, last=last,
         steps=recipes.steps_of(nodes, end, list(declared().values()), usual()), track=str(track_file(convert)),

@@ -7,7 +7,7 @@ says; blurs, sharpening and filtered erosion are kernels of about Nuke's size: t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +61,19 @@ class Evaluator:
     Attributes:
         size: Width and height of the script's format, for what has no picture.
         given: Pictures by name of a node, in place of what it would compute: what a script is tried on.
+        layers: Channels of the script's layers; where a picture has none of them, they are 0.
     """
 
-    def __init__(self, facts: Facts, size: tuple[int, int], given: dict[str, Picture] | None = None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        size: tuple[int, int],
+        given: dict[str, Picture] | None = None,
+        layers: Mapping[str, tuple[str, ...] | None] | None = None,
+    ) -> None:
         self.size = size
         self.given = given or {}
+        self.layers = layers or {}
         self._values = Values(facts, size)
         self._made: dict[tuple[Node, float], Picture] = {}
 
@@ -284,7 +292,8 @@ def _expression(work: _Work) -> Picture:
     given = dict(zip("rgba", (picture.over(box, name) for name in RGBA)))
     given |= {"x": columns, "y": picture.size[1] - 1 - rows}
     given |= {"red": given["r"], "green": given["g"], "blue": given["b"], "alpha": given["a"]}
-    given |= {name: picture.over(box, name) for name in picture.channels}
+    declared = [name for names in work.evaluator.layers.values() for name in names or ()]
+    given |= {name: picture.over(box, name) for name in (*declared, *picture.channels)}
     for number in range(4):
         name, formula = work.text(f"temp_name{number}"), work.node.values.get(f"temp_expr{number}")
         if name and formula:

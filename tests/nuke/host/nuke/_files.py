@@ -78,7 +78,7 @@ def _write(data: Data, frame: int) -> None:
     from nuke._nodes import format_of
 
     values = Values(FACTS, format_of())
-    picture = Evaluator(FACTS, format_of()).picture(data.inputs[0], frame)
+    picture = Evaluator(FACTS, format_of(), {}, session.layers).picture(data.inputs[0], frame)
     names = named(tcl.split(values.text(data, "channels", frame)), picture.channels)
     path = Path(numbered(values.text(data, "file", frame), frame))
     if values.truth(data, "create_directories", frame):
