@@ -134,7 +134,7 @@ class MotionGenerator(nn.Module):
         """(B, 3, H, W) the source whose features these are, (B or 1, C, h, w), moved."""
         size = (features.shape[-2], features.shape[-1])
         flow = resized(motion.flow.movedim(-1, 1), size).movedim(1, -1)
-        value = sampled(features.expand(len(flow), -1, -1, -1), flow.to(features.dtype), self.corners)
+        value = sampled(features.float().expand(len(flow), -1, -1, -1), flow, self.corners)
         if motion.seen is not None:
             value = value * resized(motion.seen, size)
         value = self.bottleneck(value)
@@ -144,8 +144,10 @@ class MotionGenerator(nn.Module):
 
     def forward(self, source: Tensor, driving: Keypoints, found: Keypoints) -> tuple[Tensor, Motion]:
         """Pictures (B, 3, H, W) of the source, whose keypoints were ``found``, moved to the driving keypoints."""
-        small = self.dense_motion_network.shrunk(source)
-        motion: Motion = self.dense_motion_network(small, driving, found)
+        # Positions need all their digits: only what encodes and paints may be rough.
+        with torch.autocast(source.device.type, enabled=False):
+            small = self.dense_motion_network.shrunk(source)
+            motion: Motion = self.dense_motion_network(small, driving, found)
         return self.paint(self.encode(source), motion), motion
 
 
