@@ -57,6 +57,15 @@ class Checked:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
+def who_signed(checked: Checked) -> str:
+    """What checking a signature found, in words."""
+    if checked.wrong:
+        return checked.wrong
+    if not checked.signer:
+        return "not signed"
+    return f"signed by {checked.signer}" + ("" if checked.trusted else ", for whom nobody was asked to vouch")
+
+
 def open_studio(certificates: Path, key: Path, password: str | None = None) -> Studio:
     """Read a certificate chain and its private key.
 

@@ -11,14 +11,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from mien import recipe as recipes
+from mien.credentials import MEDIA, embedded, who_signed
 from mien.declare import Node, Param, nearest, shipped, to_json
 from mien.files.curves import read_curves
 from mien.files.faceset import INDEX, is_faceset, read_faceset
 from mien.files.identities import read_identity
 from mien.files.layers import read_provenance
+from mien.files.sequence import frame_number as number_in
 from mien.files.shot import MOVIES, STILLS, open_shot, read_header
 from mien.files.tracks import read_tracks, track_path
 from mien.progress import ranges
+from mien.provenance import read_sidecar, sidecar_of
+from mien.qc.shot import read_said
 from mien.recipe import RecipeError
 from mien.report import print_tracks, track_report
 from mien.types import MienError
@@ -82,7 +86,37 @@ def _picture(path: Path) -> Facts:
         "timecode": header.timecode or "none",
         "color_space": header.color or "not said",
         **{f"mien_{name}": value for name, value in made.items()},
+        **_beside(path, made),
+        **_credentials(path),
     }
+
+
+def _beside(path: Path, made: Mapping[str, str]) -> dict[str, str]:
+    """What the record of a shot says of one of its frames, and what people said of it."""
+    frame = made.get("frame", "")
+    found: dict[str, str] = {}
+    beside = sidecar_of(path) if made else None
+    if beside is not None:
+        sidecar = read_sidecar(beside)
+        found["record"] = f"{beside.name}, {who_signed(sidecar.checked)}"
+        hashes = [digest for name, digest in sidecar.record["plate_files"].items() if str(number_in(Path(name))) == frame]
+        found |= {"plate_hash": digest for digest in hashes[:1]}
+    for list_of_flags in sorted(path.absolute().parent.parent.glob("*.flags.json")):
+        if path.name.startswith(list_of_flags.name.removesuffix(".flags.json")):
+            said = [f"{one.words} ({one.by})" for one in read_said(list_of_flags) if str(one.frame) == frame]
+            found |= {"flagged": "; ".join(said)} if said else {}
+    return found
+
+
+def _credentials(path: Path) -> dict[str, str]:
+    """Who signed a movie or a still, where that can be told."""
+    if path.suffix.lower() not in MEDIA:
+        return {}
+    try:
+        found = embedded(path, ())
+    except MienError as error:
+        return {"content_credentials": str(error)}
+    return {"content_credentials": "none" if found is None else who_signed(found)}
 
 
 def _identity(path: Path) -> Facts:

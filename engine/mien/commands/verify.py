@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.credentials import MEDIA, Checked, Studio, embed, embedded, open_studio
+from mien.credentials import MEDIA, Checked, Studio, embed, embedded, open_studio, who_signed
 from mien.files.shot import MOVIES
 from mien.job import ENGINE
 from mien.progress import Note, Outcome, Tell
@@ -142,11 +142,11 @@ def _verified(path: Path, trust: tuple[Path, ...], signed: bool) -> tuple[list[s
 def _judged(checked: Checked, trust: tuple[Path, ...], signed: bool) -> tuple[list[str], str]:
     if checked.wrong:
         return [checked.wrong], ""
-    if not checked.signer:
-        return (["nobody signed it"] if signed else []), "not signed"
-    if trust and not checked.trusted:
+    if not checked.signer and signed:
+        return ["nobody signed it"], ""
+    if checked.signer and trust and not checked.trusted:
         return [f"signed by {checked.signer}, for whom none of the trusted certificates vouches"], ""
-    return [], f"signed by {checked.signer}" + ("" if checked.trusted else ", for whom nobody was asked to vouch")
+    return [], who_signed(checked)
 
 
 def _studio(arguments: SignArguments) -> Studio | None:

@@ -215,21 +215,30 @@ def _words(name: str, value: float) -> str:
 def _unlike_neighbors(values: Sequence[float | None]) -> Line:
     """By how much each value differs from those around it, so that a steady change counts as none.
 
-    As many frames count on either side, by their median; the first and the last are held against the next two.
+    A value that stands out most is not held against those around it.
     """
-    found: list[float | None] = []
-    for row, value in enumerate(values):
-        reach = min(REACH, row, len(values) - 1 - row)
-        before = [one for one in values[row - reach : row] if one is not None]
-        after = [one for one in values[row + 1 : row + 1 + reach] if one is not None]
-        if not reach and len(values) > 2:
-            one, other = values[1:3] if row == 0 else (values[-2], values[-3])
-            before = after = [] if one is None or other is None else [2 * one - other]
-        if value is None or not before or not after:
-            found.append(None)
-        else:
-            found.append(value - (median(before) + median(after)) / 2)
-    return tuple(found)
+    found = [_unlike(values, row) for row in range(len(values))]
+    sizes = [0.0 if one is None else abs(one) for one in found]
+    around = [max(sizes[max(0, row - REACH) : row + REACH + 1]) for row in range(len(sizes))]
+    peaks = {row for row, size in enumerate(sizes) if size and size >= around[row]}
+    others = [None if row in peaks else value for row, value in enumerate(values)]
+    return tuple(found[row] if row in peaks else _unlike(others, row) for row in range(len(values)))
+
+
+def _unlike(values: Sequence[float | None], row: int) -> float | None:
+    """How far a value lies from the median of as many on either side; at an end, from the line of the next two."""
+    value = values[row]
+    reach = min(REACH, row, len(values) - 1 - row)
+    before = [one for one in values[row - reach : row] if one is not None]
+    after = [one for one in values[row + 1 : row + 1 + reach] if one is not None]
+    if value is None:
+        return None
+    if before and after:
+        return value - (median(before) + median(after)) / 2
+    inward = values[row + 1 : row + 1 + REACH] if row < len(values) / 2 else values[max(0, row - REACH) : row][::-1]
+    if len(inward) < 2 or inward[0] is None or inward[1] is None:
+        return None
+    return value - (2 * inward[0] - inward[1])
 
 
 def _line(shot: RenderedShot, value: Callable[[RenderedFrame], float | None]) -> Line:
