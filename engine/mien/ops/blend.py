@@ -32,7 +32,7 @@ def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.
     if amount == 0:
         return front
     carried = torch.empty_like(front)
-    for rows in bands(front, 3):
+    for rows in bands(front):
         there, ours = back[..., rows, :], front[..., rows, :]
         beyond = there - there.clamp(0, white)
         if not bool(torch.isfinite(beyond.sum())):

@@ -147,15 +147,18 @@ def _smeared(
     layers: Tensor, motion: Tensor, samples: int, reach: int
 ) -> Iterator[tuple[tuple[EllipsisType, slice, slice], Tensor]]:
     """Parts of (4, H, W) layers smeared, and where they lie: all that is within ``reach`` pixels of what is seen."""
-    extent = motion.new_tensor([layers.shape[-1], layers.shape[-2]])
+    height, width = layers.shape[-2:]
+    across, down = (torch.arange(1, 2 * n, 2).to(motion) / n - 1 for n in (width, height))
     for rows in bands(layers[0]):
         columns = region.occupied_columns(layers[3, max(0, rows.start - reach) : rows.stop + reach], reach)
         if columns.start == columns.stop:
             continue
         path = motion[:, rows, columns]
         size = (path.shape[1], path.shape[2])
-        grid = positions(size, (columns.start, rows.start), motion).mul_(2 / extent).sub_(1)
-        way = torch.stack([path[0], path[1]], -1).mul_(2 / extent)
+        grid, way = motion.new_empty(*size, 2), motion.new_empty(*size, 2)
+        grid[..., 0], grid[..., 1] = across[columns], down[rows, None]
+        torch.mul(path[0], 2 / width, out=way[..., 0])
+        torch.mul(path[1], 2 / height, out=way[..., 1])
         total = layers.new_zeros(len(layers), *size)
         for number in range(samples):
             there = torch.add(grid, way, alpha=(number + 0.5) / samples - 0.5)

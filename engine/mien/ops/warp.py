@@ -59,7 +59,7 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int]) -> Image:
     each = [
         _warp(one, inverse, size) for one, inverse in zip(flat, back.expand(*lead, 3, 3).reshape(-1, 3, 3))
     ]
-    return torch.stack(each).view(*lead, image.shape[-3], *size)
+    return (each[0][None] if len(each) == 1 else torch.stack(each)).view(*lead, image.shape[-3], *size)
 
 
 def sample(image: Image, coordinates: Tensor) -> Image:
@@ -76,7 +76,7 @@ def sample(image: Image, coordinates: Tensor) -> Image:
     flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
     maps = coordinates.expand(*lead, *coordinates.shape[-3:]).reshape(-1, *coordinates.shape[-3:])
     each = [_sample(one, there) for one, there in zip(flat, maps)]
-    return torch.stack(each).view(*lead, image.shape[-3], *size)
+    return (each[0][None] if len(each) == 1 else torch.stack(each)).view(*lead, image.shape[-3], *size)
 
 
 def inside(coordinates: Tensor, size: tuple[int, int]) -> Matte:
@@ -307,15 +307,19 @@ def _keys(image: Tensor, u: Tensor, v: Tensor) -> Tensor:
     step = (AT_ONCE >> 4) * (torch.get_num_threads() if image.device.type == "cpu" else 4)
     for start in range(0, len(u), step):
         part = slice(start, start + step)
-        x, y = u[part].clamp(-2, width + 2), v[part].clamp(-2, height + 2)
-        found = []
-        for across, down, mode in ((x, y, "bicubic"), (_eased(x), _eased(y), "bilinear")):
-            grid = x.new_empty(len(x), 1, 2)
-            grid[..., 0], grid[..., 1] = (across * (2 / width)).sub_(1)[:, None], (down * (2 / height)).sub_(1)[:, None]
-            found.append(read(image, grid, mode)[..., 0])
-        cubic, eased = found
-        result[:, part] = cubic.add_(eased.sub_(cubic), alpha=1 / 3)
+        grid = result.new_empty(min(step, len(u) - start), 1, 2)
+        _placed(grid, u[part], v[part], (height, width))
+        cubic = read(image, grid, "bicubic")
+        _placed(grid, _eased(u[part]), _eased(v[part]), (height, width))
+        eased = read(image, grid, "bilinear")
+        result[:, part] = cubic.add_(eased.sub_(cubic), alpha=1 / 3)[..., 0]
     return result
+
+
+def _placed(grid: Tensor, u: Tensor, v: Tensor, size: tuple[int, int]) -> None:
+    """Fill a grid with (n,) positions in a picture of a size as ``grid_sample`` counts them."""
+    for axis, (along, length) in enumerate(((u, size[1]), (v, size[0]))):
+        torch.add(grid.new_tensor(-1.0), along, alpha=2 / length, out=grid[:, 0, axis])
 
 
 def read(image: Tensor, grid: Tensor, mode: str) -> Tensor:
@@ -330,9 +334,9 @@ def read(image: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 
 def _eased(along: Tensor) -> Tensor:
-    base = (along - 0.5).floor() + 0.5
+    base = (along - 0.5).floor_().add_(0.5)
     t = along - base
-    return base + t * t * (3 - 2 * t)
+    return (3 - 2 * t).mul_(t).mul_(t).add_(base)
 
 
 def _taps(along: Tensor, stretch: Tensor, radius: int) -> tuple[Tensor, Tensor]:
