@@ -276,9 +276,12 @@ def _write_layer(
 
 def clear_leftovers(destination: Destination) -> None:
     """Remove what a killed run left half written under hidden names."""
-    for path in (*destination.files(0).values(), destination.proof(0)):
-        if path.parent.is_dir():
-            remove_stale(path.parent)
+    folder, output = destination.job.folder, destination.job.recipe.output
+    frames = {path.parent for path in (*destination.files(0).values(), destination.proof(0))}
+    cubes = {folder / f"{output.name}.{step.name}" for step in destination.job.recipe.steps}
+    for place in sorted({folder, folder / "solve", *frames, *cubes}):
+        if place.is_dir():
+            remove_stale(place)
 
 
 def _array(picture: torch.Tensor) -> NDArray[np.float32]:

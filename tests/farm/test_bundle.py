@@ -89,7 +89,7 @@ def test_the_template_is_one(made: Made, tmp_path: Path) -> None:
 def test_what_cannot_be_rendered_is_said_in_a_farm_s_own_words(made: Made, tmp_path: Path) -> None:
     bundle = bundle_of(made, tmp_path / "bundle")
     line = [str(OPENJD), "run", str(bundle / "template.yaml"), "--step", "Render", "--no-run-dependencies"]
-    ran = subprocess.run([*line, "--task-param", "Frame=2001-2002"], capture_output=True, text=True)
+    ran = subprocess.run([*line, "--job-param", "Frames=2001-2002"], capture_output=True, text=True)
     assert ran.returncode != 0
     assert re.search(r"openjd_fail: Frames 2001-2002 are not in the shot", ran.stdout), ran.stdout[-2000:]
 
@@ -162,9 +162,9 @@ def test_rules_move_every_path(made: Made, tmp_path: Path) -> None:
     assert recipe.output.folder == "/results", "the longest source wins"
     assert mapped(r"p:\SHOW\a\b.exr", read) == "/mnt/show/a/b.exr", "Windows does not tell cases apart"
     assert mapped(str(made.folder) + "2/x", read) == str(made.folder) + "2/x", "folders, not beginnings of names"
-    steps = recipes.change_steps(recipe.steps, {"hold_out.matte": [[1, "P:/show/m.%04d.exr"]]})
+    steps = recipes.change_steps(recipe.steps, {"hold_out.file": [[1, "P:/show/m.%04d.exr"]]})
     keyed = moved(replace(recipe, steps=steps), [Rule(type(read[0].source)("P:/show"), Path("/m"))])
-    assert keyed.step("hold_out").settings["matte"] == [[1, "/m/m.%04d.exr"]]
+    assert keyed.step("hold_out").settings["file"] == [[1, "/m/m.%04d.exr"]]
 
 
 def test_rules_that_are_none_are_refused(tmp_path: Path) -> None:

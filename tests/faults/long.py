@@ -42,20 +42,17 @@ def main(kills: int) -> int:
         try:
             for seed, (name, (words, place)) in enumerate(runs.items()):
                 tally = ordeal(warm, words, place, -(-kills // len(runs)), seed, tell=lambda t, n=name: told(n, t))
-                told(name, tally, "\n")
                 total, wrong = total + tally.kills, wrong + len(tally.wrong) + len(tally.left)
-                for line in [*tally.wrong, *tally.left]:
-                    print("   ", line)
         finally:
             warm.close()
     print(f"{total} kills in {time.monotonic() - began:.0f} s: {wrong} wrong or half files")
     return int(wrong > 0)
 
 
-def told(name: str, tally: Tally, end: str = "\r") -> None:
-    """Print a tally."""
+def told(name: str, tally: Tally) -> None:
+    """Print a tally, and the last of what was wrong."""
     counts = f"{tally.kills} kills, {tally.completed} completed, {len(tally.wrong)} wrong, {len(tally.left)} left over"
-    print(f"{name}: {counts}", end=end, flush=True)
+    print(f"{name}: {counts}", *[f"    {line}" for line in [*tally.wrong, *tally.left][-8:]], sep="\n", flush=True)
 
 
 if __name__ == "__main__":
