@@ -31,15 +31,22 @@ ALONE = 24
 """Rounds where there are none."""
 
 
+SMALL = 96
+"""Pixels along the long side up to which neighbors are summed by products with a matrix: there calls cost, not sums."""
+
+
 @dataclass(frozen=True)
 class _Grid:
-    """One grid: 1 where the field is sought, the weight of a pixel in its own equation, and for each sweep what it
-    keeps of the field and what it takes of the neighbors."""
+    """One grid: 1 where the field is sought, the weight of a pixel in its own equation, for each sweep what it keeps of
+    the field and what it takes of the neighbors, and on small grids matrices that sum neighbors along both axes and
+    that carry the next coarser field here."""
 
     free: Tensor
     weight: Tensor
     keeps: tuple[Tensor, ...]
     takes: tuple[Tensor, ...]
+    beside: tuple[Tensor, Tensor] | None
+    finer: tuple[Tensor, Tensor] | None
 
 
 @torch.no_grad()
@@ -115,17 +122,36 @@ def _grids(free: Tensor, pull: Tensor, coarser: Tensor) -> list[_Grid]:
 
 def _grid(free: Tensor, pull: Tensor) -> _Grid:
     share = free / (4 + pull)
-    return _Grid(free, free * (4 + pull), tuple(1 - w * free for w in SWEEPS), tuple(w * share for w in SWEEPS))
+    keeps, takes = (tuple(parts) for parts in zip(*((1 - w * free, w * share) for w in SWEEPS)))
+    beside = finer = None
+    if max(free.shape[-2:]) <= SMALL:
+        down, across = (torch.eye(length, device=free.device, dtype=free.dtype) for length in free.shape[-2:])
+        beside = _beside(down), _beside(across).mT
+        finer = _spread_matrix(down), _spread_matrix(across).mT
+    return _Grid(free, free * (4 + pull), keeps, takes, beside, finer)
+
+
+def _beside(one: Tensor) -> Tensor:
+    """The matrix that sums the neighbors along an axis; past the edge, the edge."""
+    total = one.roll(1, 0) + one.roll(-1, 0)
+    total[0], total[-1] = one[0] + one[min(1, len(one) - 1)], one[-1] + one[max(0, len(one) - 2)]
+    return total
+
+
+def _spread_matrix(one: Tensor) -> Tensor:
+    """The matrix of ``_spread`` along an axis that is as long as ``one`` is high."""
+    coarse = torch.eye((len(one) + 1) // 2, device=one.device, dtype=one.dtype)
+    return _spread_down(coarse, len(one))
 
 
 def _first(grids: list[_Grid], drive: Tensor) -> Tensor:
     """A first field for the finest grid, from all coarser ones, the coarsest first."""
     drives = [drive]
-    for _ in grids[1:]:
-        drives.append(_halved(drives[-1]))
+    for grid in grids[:-1]:
+        drives.append(_coarser(grid, drives[-1]))
     field = torch.zeros_like(drives[-1])
     for depth in range(len(grids) - 1, 0, -1):
-        field = _spread(_cycle(grids, depth, field, drives[depth]), drives[depth - 1])
+        field = _finer(grids[depth - 1], _cycle(grids, depth, field, drives[depth]))
     return field
 
 
@@ -137,27 +163,38 @@ def _cycle(grids: list[_Grid], depth: int, field: Tensor, drive: Tensor | None) 
             field = _sweeps(grid, field, drive)
         return field
     field = _sweeps(grid, field, drive)
-    below = _halved(_wrong(grid, field, drive))
+    below = _coarser(grid, _wrong(grid, field, drive))
     change = torch.zeros_like(below)
     for _ in range(2 if depth in TWICE else 1):
         change = _cycle(grids, depth + 1, change, below)
-    change = _spread(change, field)
+    change = _finer(grid, change)
     return _sweeps(grid, change.mul_(grid.free).add_(field), drive)
 
 
 def _wrong(grid: _Grid, field: Tensor, drive: Tensor | None) -> Tensor:
-    return _drawn(field, drive).mul_(grid.free).addcmul_(field, grid.weight, value=-1)
+    return _drawn(grid, field, drive).mul_(grid.free).addcmul_(field, grid.weight, value=-1)
 
 
 def _sweeps(grid: _Grid, field: Tensor, drive: Tensor | None) -> Tensor:
     for keep, take in zip(grid.keeps, grid.takes):
-        field = _drawn(field, drive).mul_(take).addcmul_(field, keep)
+        field = _drawn(grid, field, drive).mul_(take).addcmul_(field, keep)
     return field
 
 
-def _drawn(field: Tensor, drive: Tensor | None) -> Tensor:
-    total = _around(field)
+def _drawn(grid: _Grid, field: Tensor, drive: Tensor | None) -> Tensor:
+    if grid.beside is None:
+        total = _around(field)
+    else:
+        total = torch.matmul(field, grid.beside[1]).add_(torch.matmul(grid.beside[0], field))
     return total if drive is None else total.add_(drive)
+
+
+def _coarser(grid: _Grid, field: Tensor) -> Tensor:
+    return _halved(field) if grid.finer is None else grid.finer[0].mT @ (field @ grid.finer[1].mT)
+
+
+def _finer(grid: _Grid, field: Tensor) -> Tensor:
+    return _spread(field, grid.free) if grid.finer is None else grid.finer[0] @ (field @ grid.finer[1])
 
 
 def _around(field: Tensor) -> Tensor:
@@ -195,14 +232,13 @@ def _halved_down(field: Tensor) -> Tensor:
 def _spread(field: Tensor, like: Tensor) -> Tensor:
     """The field on a grid of twice as many pixels, that of ``like``, straight between its own."""
     height, width = like.shape[-2:]
-    wide = field.new_empty((*field.shape[:-1], width))
-    wide[..., ::2] = field
-    wide[..., 1:-1:2] = torch.lerp(field[..., :-1], field[..., 1:], 0.5)[..., : (width - 1) // 2]
-    if width % 2 == 0:
-        wide[..., -1] = field[..., -1]
-    tall = field.new_empty((*field.shape[:-2], height, width))
-    tall[..., ::2, :] = wide
-    tall[..., 1:-1:2, :] = torch.lerp(wide[..., :-1, :], wide[..., 1:, :], 0.5)[..., : (height - 1) // 2, :]
+    return _spread_down(_spread_down(field.mT, width).mT, height)
+
+
+def _spread_down(field: Tensor, height: int) -> Tensor:
+    tall = field.new_empty((*field.shape[:-2], height, field.shape[-1]))
+    tall[..., ::2, :] = field
+    tall[..., 1:-1:2, :] = torch.lerp(field[..., :-1, :], field[..., 1:, :], 0.5)[..., : (height - 1) // 2, :]
     if height % 2 == 0:
-        tall[..., -1, :] = wide[..., -1, :]
+        tall[..., -1, :] = field[..., -1, :]
     return tall
