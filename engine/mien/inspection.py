@@ -99,8 +99,9 @@ def _beside(path: Path, made: Mapping[str, str]) -> dict[str, str]:
     if beside is not None:
         sidecar = read_sidecar(beside)
         found["record"] = f"{beside.name}, {who_signed(sidecar.checked)}"
-        hashes = [digest for name, digest in sidecar.record["plate_files"].items() if str(number_in(Path(name))) == frame]
-        found |= {"plate_hash": digest for digest in hashes[:1]}
+        for name, digest in sidecar.record["plate_files"].items():
+            if str(number_in(Path(name))) == frame:
+                found["plate_hash"] = digest
     for list_of_flags in sorted(path.absolute().parent.parent.glob("*.flags.json")):
         if path.name.startswith(list_of_flags.name.removesuffix(".flags.json")):
             said = [f"{one.words} ({one.by})" for one in read_said(list_of_flags) if str(one.frame) == frame]

@@ -33,6 +33,8 @@ POINTS = {"mesh": 468, "ibug68": 68}
 MOST_PEOPLE = 1_000
 MOST_FRAMES = 1_000_000
 LARGEST_TEXT = 512 << 20
+FARTHEST = 10**12
+"""No number of a track is larger."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -250,7 +252,7 @@ def _read_text(path: Path) -> dict[str, Any]:
     version = text.get("version")
     if version != VERSION:
         raise MienError(
-            f"{path} is a track of version {version!r}; this mien reads version {VERSION}. "
+            f"{path} is a track of version {str(version)[:40]!r}; this mien reads version {VERSION}. "
             "Track the shot again, or use the mien that wrote it."
         )
     return text
@@ -259,14 +261,14 @@ def _read_text(path: Path) -> dict[str, Any]:
 def _part(path: Path, text: Mapping[str, Any], key: str, kind: type) -> Any:
     value = text.get(key) if isinstance(text, dict) else None
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits:
+    if not fits or (kind is int and abs(value) > FARTHEST):
         raise _damaged(path, f"{key!r} is missing or not what it should be")
     return value
 
 
 def _number(path: Path, text: Mapping[str, Any], key: str) -> float:
     value = text.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FARTHEST:
         raise _damaged(path, f"{key!r} is no number")
     return float(value)
 
@@ -274,7 +276,7 @@ def _number(path: Path, text: Mapping[str, Any], key: str) -> float:
 def _plate(path: Path, text: Mapping[str, Any]) -> TrackedPlate:
     rate = text.get("rate")
     try:
-        fraction = None if rate is None else Fraction(str(rate))
+        fraction = None if rate is None else Fraction(str(rate)[:40])
     except (ValueError, ZeroDivisionError) as error:
         raise _damaged(path, f"frame rate {str(rate)[:40]!r}") from error
     aspect = _number(path, text, "aspect")
