@@ -118,3 +118,18 @@ def full_precision(scene: Any) -> None:
     """Let the compositor compute in 32 bits also in the viewer."""
     if hasattr(scene.render, "compositor_precision"):
         scene.render.compositor_precision = "FULL"
+
+
+def strip_span(strip: Any) -> tuple[int, int]:
+    """How many frames of its footage a strip skips, and how many it shows; 5.1 renamed all of these."""
+    offset = strip.content_trim_start if hasattr(strip, "content_trim_start") else strip.animation_offset_start
+    start, end = strip_places(strip)
+    skipped = strip.left_handle_offset if hasattr(strip, "left_handle_offset") else strip.frame_offset_start
+    return int(offset + skipped), end - start
+
+
+def strip_places(strip: Any) -> tuple[int, int]:
+    """First frame of a strip on the timeline, and the one after its last."""
+    if hasattr(strip, "left_handle"):
+        return int(strip.left_handle), int(strip.right_handle)
+    return int(strip.frame_final_start), int(strip.frame_final_end)

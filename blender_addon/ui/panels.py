@@ -186,8 +186,65 @@ class SettingsPanel(Tab):
                 body.prop(socket, "default_value", text=socket.name)
 
 
-PANELS = (ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, ColorPanel)
-SPACES = (("NODE", "NODE_EDITOR"), ("SEQUENCER", "SEQUENCE_EDITOR"))
+class TrainingPanel(Tab):
+    """Train an identity while shots are worked on."""
+
+    bl_label = "Training"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        """What is trained, and how it goes; preview and losses are images of the file."""
+        layout, training, said = self.layout, context.scene.mien.training, state()
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("kind", "a", "b", "output", "steps", "preview", "size"):
+            layout.prop(training, name)
+        if training.kind == "swap":
+            layout.prop(training, "preset")
+        row = layout.row(align=True)
+        row.operator("mien.train_start", icon="PLAY")
+        pausing = "mien.train_resume" if said.paused else "mien.train_pause"
+        row.operator(pausing, icon="PAUSE")
+        row.operator("mien.train_stop", icon="SNAP_FACE")
+        if said.training:
+            lines(layout, said.training, "INFO")
+        layout.label(text="Images: mien preview, mien losses", icon="IMAGE_DATA")
+
+
+class StripPanel(Tab):
+    """From a strip of the timeline."""
+
+    bl_label = "Strips"
+
+    def draw(self, context: Any) -> None:
+        """A shot from a strip; a grade and an over from 5.2."""
+        column = self.layout.column(align=True)
+        for name in ("shot_from_strip", "add_strip_grade", "add_strip_over"):
+            column.operator(f"mien.{name}")
+
+
+class LandmarksPanel(Tab):
+    """Points placed by hand."""
+
+    bl_label = "Landmarks"
+
+    def draw(self, context: Any) -> None:
+        """Place, import, remove."""
+        column = self.layout.column(align=True)
+        column.operator("mien.place_landmarks", icon="CURSOR")
+        column.operator("mien.import_markers", icon="TRACKER")
+        column.operator("mien.clear_keys", icon="X")
+        column.operator("mien.track", icon="FILE_REFRESH")
+        work(self.layout)
+
+
+PANELS = (ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, TrainingPanel, ColorPanel)
+PLACES = (
+    ("NODE", "NODE_EDITOR", PANELS),
+    ("SEQUENCER", "SEQUENCE_EDITOR", (StripPanel, *PANELS)),
+    ("IMAGE", "IMAGE_EDITOR", (LandmarksPanel,)),
+    ("CLIP", "CLIP_EDITOR", (LandmarksPanel,)),
+)
 
 
 def made() -> list[type]:
@@ -198,8 +255,8 @@ def made() -> list[type]:
             {"bl_space_type": space, "bl_idname": f"MIEN_PT_{short.lower()}_{panel.__name__.lower()}",
              "bl_order": order, "__doc__": panel.__doc__, "__module__": __name__},
         )
-        for short, space in SPACES
-        for order, panel in enumerate(PANELS)
+        for short, space, panels in PLACES
+        for order, panel in enumerate(panels)
     ]  # fmt: skip
 
 

@@ -57,6 +57,7 @@ class MienTraining(bpy.types.PropertyGroup):
     b: StringProperty(name="Performer's Faces", subtype=FOLDER, description="Face set of the performer; of pairs, the frames after")
     output: StringProperty(name="Identity", subtype=FILE, description="Identity file that is written; training goes on from it")
     steps: IntProperty(name="Steps", default=50000, min=1, max=10_000_000, description="Steps after which the training ends")
+    preview: IntProperty(name="Preview Every", default=250, min=10, max=100_000, description="Steps between previews")
     size: IntProperty(name="Size", default=128, min=64, max=1024, description="Side of the face that is learned, in pixels")
     preset: EnumProperty(
         name="Preset",

@@ -4,9 +4,23 @@
 import bpy
 from bpy.props import PointerProperty
 
-from . import ops_engine, ops_nodes, ops_shot, panels, props, render_check, runner
+from . import (
+    ops_engine,
+    ops_landmarks,
+    ops_nodes,
+    ops_shot,
+    ops_strips,
+    ops_train,
+    panels,
+    props,
+    render_check,
+    runner,
+)
 
-CLASSES = (*props.CLASSES, *ops_shot.CLASSES, *ops_engine.CLASSES, *ops_nodes.CLASSES, *panels.CLASSES)
+CLASSES = (
+    *props.CLASSES, *ops_shot.CLASSES, *ops_engine.CLASSES, *ops_nodes.CLASSES, *ops_landmarks.CLASSES,
+    *ops_strips.CLASSES, *ops_train.CLASSES, *panels.CLASSES,
+)  # fmt: skip
 HANDLERS = (("render_init", render_check.before_render), ("load_post", render_check.after_load))
 
 

@@ -25,6 +25,7 @@ INTERVAL = 0.1
 NAP = 0.01
 REDRAWN = ("NODE_EDITOR", "SEQUENCE_EDITOR", "IMAGE_EDITOR", "CLIP_EDITOR", "PREFERENCES")
 Finish = Callable[[str, dict[str, Any]], None]
+Follow = Callable[[dict[str, Any]], None]
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Task:
         scene: Name of the scene.
         request: What the engine says of it.
         finish: Called with the scene's name and the answer once it is done.
+        follow: Called with each event.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Task:
     scene: str
     request: Request
     finish: Finish | None = None
+    follow: Follow | None = None
     shown: Shown = Shown()
     error: str = ""
     over: bool = False
@@ -89,11 +92,13 @@ clock = Clock()
 
 
 def start(
-    title: str, scene: str, do: str, finish: Finish | None = None, kind: str = "files", **fields: Any
+    title: str, scene: str, do: str, finish: Finish | None = None, kind: str = "files",
+    follow: Follow | None = None, **fields: Any,
 ) -> Task:  # fmt: skip
-    """Ask the engine for something, and follow it."""
-    request = clock.engine().ask(do, **fields)
-    task = Task(kind, title, scene, request, finish)
+    """Ask the engine for something, and follow it; ``fields`` are those of the request."""
+    told = {"kind": fields.pop("train_kind")} if "train_kind" in fields else {}
+    request = clock.engine().ask(do, **fields, **told)
+    task = Task(kind, title, scene, request, finish, follow)
     clock.tasks.append(task)
     said = state()
     if kind == "files":
@@ -115,7 +120,7 @@ def tick() -> float:
         if events:
             changed = True
             _note(task, events)
-            _publish(task)
+            _publish(task, events)
             if task.shown.frame != before.frame and task.shown.stage == "Rendering":
                 show_frame(task.scene, task.shown.frame)
         if over and task in clock.tasks:
@@ -135,8 +140,10 @@ def _note(task: Task, events: list[dict[str, Any]]) -> None:
             clock.log.append(f"{task.title}: {frame}{event['message']}")
 
 
-def _publish(task: Task) -> None:
+def _publish(task: Task, events: list[dict[str, Any]]) -> None:
     said = state()
+    for event in events if task.follow is not None else ():
+        task.follow(event)
     if task.kind == "train":
         losses = ", ".join(f"{name} {value:.4g}" for name, value in dict(task.shown.losses.get("losses", {})).items())
         said.training = f"{task.shown.line}  {losses}".strip()

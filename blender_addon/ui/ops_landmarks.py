@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Points placed by hand on a frame, and Blender's own trackers as points; both become keys of the track."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import gpu
+from bpy.props import BoolProperty
+from gpu_extras.batch import batch_for_shader
+
+from ..core import landmarks
+from ..core.shot import found, range_of
+from . import runner
+from .ops_shot import REFUSED, plate_facts, refuse
+from .props import shot_of, state
+
+REACH = 14.0
+"""Pixels of the screen within which a point is taken hold of."""
+PLACED, NEXT = (1.0, 0.75, 0.2, 1.0), (0.3, 0.8, 1.0, 1.0)
+CROSS = 9
+
+
+def keys_folder(scene: Any) -> Path:
+    """Where keys of a scene's shot are."""
+    return Path(shot_of(scene).folder) / "keys"
+
+
+def picture_size(context: Any) -> tuple[int, int]:
+    """Size of the picture in the editor, (0, 0) where there is none."""
+    space = context.space_data
+    shown = space.image if space.type == "IMAGE_EDITOR" else space.clip
+    size = tuple(shown.size) if shown is not None else (0, 0)
+    if 0 in size:
+        size = tuple(plate_facts(context.scene).get("size", (0, 0)))
+    return int(size[0]), int(size[1])
+
+
+class MIEN_OT_place_landmarks(bpy.types.Operator):
+    """Place eyes, nose and mouth of the face on this frame; drag to correct; Enter keeps them, Esc does not"""
+
+    bl_idname = "mien.place_landmarks"
+    bl_label = "Place Landmarks"
+    bl_options = {"REGISTER"}
+    track: BoolProperty(name="Track", default=True, description="Track again when they are placed")
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """Over a picture."""
+        space = context.space_data
+        return space is not None and space.type in ("IMAGE_EDITOR", "CLIP_EDITOR") and 0 not in picture_size(context)
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        """Begin on the shown frame, with the points that it has."""
+        try:
+            keys_folder(context.scene)
+        except REFUSED as error:
+            return refuse(self, str(error))
+        self.points: dict[str, landmarks.Point] = {}
+        self.held = ""
+        self.frame, self.scene, self.size = context.scene.frame_current, context.scene.name, picture_size(context)
+        self.area = context.area
+        kind = type(context.space_data)
+        self.drawn = kind, kind.draw_handler_add(self.draw, (context.region,), "WINDOW", "POST_PIXEL")
+        context.window_manager.modal_handler_add(self)
+        self.say(context)
+        return {"RUNNING_MODAL"}
+
+    def say(self, context: Any) -> None:
+        """What to do next, in the editor's header."""
+        wanted = landmarks.next_unplaced(self.points)
+        does = f"Click the {wanted} (left and right of the picture)" if wanted else "Drag to correct, Enter to keep"
+        context.area.header_text_set(f"Frame {self.frame}: {does}. Backspace takes the last back, Esc leaves.")
+        context.area.tag_redraw()
+
+    def at(self, context: Any, event: Any) -> landmarks.Point:
+        """Where the pointer is, in plate pixels from the top left."""
+        across, up = context.region.view2d.region_to_view(event.mouse_region_x, event.mouse_region_y)
+        return across * self.size[0], (1 - up) * self.size[1]
+
+    def on_screen(self, region: Any, point: landmarks.Point) -> tuple[float, float]:
+        """Where a point is in the region."""
+        x, y = region.view2d.view_to_region(point[0] / self.size[0], 1 - point[1] / self.size[1], clip=False)
+        return float(x), float(y)
+
+    def draw(self, region: Any) -> None:
+        """A cross at each point."""
+        shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+        for name, point in self.points.items():
+            x, y = self.on_screen(region, point)
+            ends = [(x - CROSS, y), (x + CROSS, y), (x, y - CROSS), (x, y + CROSS)]
+            shader.bind()
+            shader.uniform_float("color", NEXT if name == self.held else PLACED)
+            batch_for_shader(shader, "LINES", {"pos": ends}).draw(shader)
+
+    def modal(self, context: Any, event: Any) -> set[str]:
+        """Follow the pointer; everything else goes on to the editor."""
+        if context.area != self.area or context.region is None:
+            return {"PASS_THROUGH"}
+        if event.type == "LEFTMOUSE" and event.value == "PRESS":
+            screen = {name: self.on_screen(context.region, point) for name, point in self.points.items()}
+            self.held = landmarks.near(screen, (event.mouse_region_x, event.mouse_region_y), REACH)
+            self.held = self.held or landmarks.next_unplaced(self.points)
+            if self.held:
+                self.points[self.held] = self.at(context, event)
+        elif event.type == "MOUSEMOVE" and self.held:
+            self.points[self.held] = self.at(context, event)
+        elif event.type == "LEFTMOUSE" and event.value == "RELEASE":
+            self.held = ""
+        elif event.type == "BACK_SPACE" and event.value == "PRESS" and self.points:
+            self.points.popitem()
+        elif event.type in ("RET", "NUMPAD_ENTER") and event.value == "PRESS":
+            return self.keep(context)
+        elif event.type == "ESC" and event.value == "PRESS":
+            self.leave(context)
+            return {"CANCELLED"}
+        else:
+            return {"PASS_THROUGH"}
+        self.say(context)
+        return {"RUNNING_MODAL"}
+
+    def keep(self, context: Any) -> set[str]:
+        """Write the key, and track again with it."""
+        scene = bpy.data.scenes.get(self.scene)
+        try:
+            document = landmarks.key(self.points, scene.mien.face if scene else "")
+            if scene is None:
+                raise landmarks.LandmarkError(f"The scene {self.scene} is gone.")
+            landmarks.write(keys_folder(scene), self.frame, document)
+        except REFUSED as error:
+            self.report({"WARNING"}, str(error))
+            return {"RUNNING_MODAL"}
+        self.leave(context)
+        state().state = f"Key on frame {self.frame}"
+        if self.track and runner.clock.running() is None:
+            bpy.ops.mien.track()
+        return {"FINISHED"}
+
+    def leave(self, context: Any) -> None:
+        """Take the drawing back."""
+        kind, handle = self.drawn
+        kind.draw_handler_remove(handle, "WINDOW")
+        self.area.header_text_set(None)
+        self.area.tag_redraw()
+
+
+class MIEN_OT_import_markers(bpy.types.Operator):
+    """Blender's trackers called left eye, right eye, nose, left mouth, right mouth become keys of the track"""
+
+    bl_idname = "mien.import_markers"
+    bl_label = "Import Trackers as Keys"
+    bl_options = {"REGISTER"}
+    only_keyed: BoolProperty(
+        name="Only Keyed", description="Only frames on which a marker was placed by hand; else every tracked frame"
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """Where a clip is."""
+        return bool(len(bpy.data.movieclips))
+
+    def execute(self, context: Any) -> set[str]:
+        """Write a key for each frame that has all of the trackers."""
+        scene = context.scene
+        space = context.space_data
+        clip = getattr(space, "clip", None) if space is not None and space.type == "CLIP_EDITOR" else None
+        clip = clip or scene.active_clip or bpy.data.movieclips[0]
+        try:
+            shot = shot_of(scene)
+            first, _ = range_of(shot, found(shot.plate))
+            tracks = {
+                track.name: [
+                    (first + marker.frame - 1 + clip.frame_offset, marker.co[0], marker.co[1])
+                    for marker in track.markers
+                    if not marker.mute and (marker.is_keyed or not self.only_keyed)
+                ]
+                for track in clip.tracking.tracks
+            }
+            size = tuple(clip.size) if clip.size[0] else tuple(plate_facts(scene).get("size", (0, 0)))
+            frames = landmarks.by_frame(tracks, size)
+            for frame, points in frames.items():
+                landmarks.write(keys_folder(scene), frame, landmarks.key(points, scene.mien.face))
+        except REFUSED as error:
+            return refuse(self, str(error))
+        state().error = ""
+        state().state = f"Keys on {len(frames)} frames: press Track"
+        return {"FINISHED"}
+
+
+class MIEN_OT_clear_keys(bpy.types.Operator):
+    """Remove the keys that were placed by hand, those of this frame or all of the shot's"""
+
+    bl_idname = "mien.clear_keys"
+    bl_label = "Clear Keys"
+    bl_options = {"REGISTER"}
+    all: BoolProperty(name="All Frames")
+
+    def execute(self, context: Any) -> set[str]:
+        """Remove their files."""
+        try:
+            folder = keys_folder(context.scene)
+        except REFUSED as error:
+            return refuse(self, str(error))
+        frame = str(context.scene.frame_current)
+        gone = [path for path in folder.glob("*.json") if self.all or path.stem.rpartition("@")[2] == frame]
+        for path in gone:
+            path.unlink()
+        state().state = f"{len(gone)} keys removed: press Track"
+        return {"FINISHED"}
+
+
+CLASSES = (MIEN_OT_place_landmarks, MIEN_OT_import_markers, MIEN_OT_clear_keys)

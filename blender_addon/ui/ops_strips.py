@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the timeline: a shot from a strip; a grade and an over on strips, where Blender can (from 5.2)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty
+
+from ..core.shot import named
+from ..host import compat, groups
+from ..mien.hosts.frames import DIGITS, frames_of
+from .ops_shot import refuse
+from .props import absolute, state
+
+SINCE = (5, 2)
+
+
+def editing(context: Any) -> Any:
+    """The scene whose timeline is edited."""
+    workspace = getattr(context, "workspace", None)
+    return getattr(workspace, "sequencer_scene", None) or context.scene
+
+
+def active_strip(context: Any) -> Any:
+    """The active strip of that timeline; None where there is none."""
+    editor = editing(context).sequence_editor
+    return editor.active_strip if editor is not None else None
+
+
+def media(strip: Any, scene: Any) -> tuple[str, int, int]:
+    """What a strip shows: path of the plate, and its first and last frame as the files are numbered.
+
+    Raises:
+        ValueError: It shows no footage.
+    """
+    offset, length = compat.strip_span(strip)
+    if strip.type == "MOVIE":
+        return absolute(strip.filepath), 1 + offset, offset + length
+    if strip.type != "IMAGE":
+        raise ValueError("Choose a strip of a movie or of numbered pictures.")
+    files = [element.filename for element in strip.elements][offset : offset + length]
+    if not files:
+        raise ValueError(f"The strip {strip.name} shows no files.")
+    path = os.path.join(absolute(strip.directory), files[0])
+    there = frames_of(path)
+    if not there.numbers:
+        raise ValueError(f"{files[0]} is one picture: a shot needs numbered files.")
+    number = DIGITS.search(Path(files[0]).stem)
+    first = int(number.group(1)) if number else 1
+    return there.pattern, first, first + len(files) - 1
+
+
+class MIEN_OT_shot_from_strip(bpy.types.Operator):
+    """Set the active strip's footage up as a shot in the compositor of a scene of its own, with its own frame numbers"""
+
+    bl_idname = "mien.shot_from_strip"
+    bl_label = "Shot from Strip"
+    bl_options = {"REGISTER", "UNDO"}
+    new_scene: BoolProperty(
+        name="New Scene", default=True, description="Put the shot into a scene of its own; else into this one"
+    )
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """With a strip."""
+        return active_strip(context) is not None
+
+    def execute(self, context: Any) -> set[str]:
+        """Fill the shot in, and build it."""
+        strip = active_strip(context)
+        try:
+            plate, first, last = media(strip, context.scene)
+        except ValueError as error:
+            return refuse(self, str(error))
+        scene = bpy.data.scenes.new(named(strip.name)) if self.new_scene else context.scene
+        shot = scene.mien
+        shot.plate, shot.first, shot.last = plate, first, last
+        shot.name = named(strip.name)
+        with context.temp_override(scene=scene):
+            outcome: set[str] = bpy.ops.mien.build_shot(view_transform="STANDARD")
+        if outcome == {"FINISHED"}:
+            state().state = f"Shot {shot.name} in scene {scene.name}"
+            if context.window is not None and self.new_scene:
+                context.window.scene = scene
+        return outcome
+
+
+class OnStrips:
+    """What needs the compositor on strips."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """From 5.2: before, a strip's group reads 0 for all that is dialed."""
+        if bpy.app.version < SINCE:
+            cls.poll_message_set("Needs Blender 5.2: older ones read 0 for all that is dialed on a strip")
+            return False
+        return active_strip(context) is not None
+
+
+class MIEN_OT_add_strip_grade(OnStrips, bpy.types.Operator):
+    """Exposure, gain and lift for the active strip, as a compositor modifier"""
+
+    bl_idname = "mien.add_strip_grade"
+    bl_label = "Grade Strip"
+
+    def execute(self, context: Any) -> set[str]:
+        """Add the modifier."""
+        modifier = active_strip(context).modifiers.new("mien Grade", "COMPOSITOR")
+        modifier.node_group = groups.shared("strip_grade")
+        return {"FINISHED"}
+
+
+class MIEN_OT_add_strip_over(OnStrips, bpy.types.Operator):
+    """Lay the upper of two selected strips over the lower one, as a compositor effect with a fader"""
+
+    bl_idname = "mien.add_strip_over"
+    bl_label = "Over Strips"
+
+    def execute(self, context: Any) -> set[str]:
+        """Add the effect above both."""
+        editor = editing(context).sequence_editor
+        chosen = sorted((strip for strip in editor.strips if strip.select), key=lambda strip: strip.channel)
+        if len(chosen) != 2:
+            return refuse(self, "Select two strips: the plate, and above it the face with its matte as alpha.")
+        starts, ends = zip(*(compat.strip_places(strip) for strip in chosen))
+        first, end = max(starts), min(ends)
+        if end <= first:
+            return refuse(self, "The two strips never show at the same time.")
+        effect = editor.strips.new_effect(
+            "mien Over", "COMPOSITOR", channel=chosen[1].channel + 1, frame_start=int(first), length=int(end - first),
+            input1=chosen[0], input2=chosen[1],
+        )  # fmt: skip
+        effect.node_group = groups.shared("strip_over")
+        return {"FINISHED"}
+
+
+CLASSES = (MIEN_OT_shot_from_strip, MIEN_OT_add_strip_grade, MIEN_OT_add_strip_over)
