@@ -141,6 +141,19 @@ def test_sources_may_be_as_many_as_driving_pictures():
         assert torch.allclose(motion.flow[row], its.flow[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16])
+@torch.inference_mode()
+def test_positions_keep_their_digits_where_painting_is_rough(kind):
+    network = lively()
+    source, driving = pictures(1), pictures(2, seed=3)
+    drawn, motion = network(source, driving[:1])
+    with torch.autocast("cpu", kind):
+        rough, moved = network(source, driving[:1])
+        assert network.kp_detector(driving).place.dtype == torch.float32
+    assert torch.equal(moved.flow, motion.flow) and torch.equal(moved.seen, motion.seen)
+    assert rough.dtype == torch.float32 and 0 < float((rough - drawn).abs().max()) < 0.05
+
+
 def test_everything_learns():
     network = lively().train()
     drawn, _ = network(pictures(2), pictures(2, seed=3))

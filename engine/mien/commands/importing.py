@@ -33,6 +33,7 @@ from mien.types import MienError
 
 LARGEST = 8 << 30
 MOST_CONFIG = 1 << 20
+CHECKPOINTS = (".pth", ".pt", ".tar")
 COVERAGE = 1.7
 """Side of the squares that published networks learned from, over the height of the face in them."""
 REFUSED: type[Exception] = vars(torch.serialization)["pickle"].UnpicklingError
@@ -86,14 +87,15 @@ def import_model(arguments: ImportArguments, tell: Tell) -> Outcome:
     if arguments.output.suffix != ".safetensors":
         raise RecipeError(f"An identity ends in .safetensors: write -o {arguments.output}.safetensors.")
     kind = arguments.path.suffix.lower()
+    known = kind in CHECKPOINTS and (arguments.released != Released() or arguments.path.is_file())
+    loaded = load_weights(arguments.path) if known else None
     # Whose face a network of motion moves is said when it is given a photograph.
-    nobody = kind == ".tar" and arguments.released == Released()
+    nobody = is_motion(loaded) and arguments.released == Released()
     likeness = Likeness() if nobody else arguments.released.checked()
     if kind in (".dfm", ".onnx"):
         facts, tensors = _dfm(arguments, tell)
         file = IdentityFile("dfm", likeness, facts, tensors)
-    elif kind in (".pth", ".pt", ".tar"):
-        loaded = load_weights(arguments.path)
+    elif kind in CHECKPOINTS:
         made, read = ("reenact", _motion) if is_motion(loaded) else ("pix2pix", _pix2pix)
         facts, tensors = read(arguments, loaded, tell)
         file = IdentityFile(made, likeness, facts, tensors)

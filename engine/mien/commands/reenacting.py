@@ -15,7 +15,7 @@ from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments, open_finder
 from mien.files.identities import IdentityFile, Likeness, write_identity
 from mien.files.region import Region
-from mien.files.shot import Shot, open_shot, read_region
+from mien.files.shot import Shot, open_shot, read_header, read_region
 from mien.files.tracks import read_tracks, write_tracks
 from mien.footage import plate_space
 from mien.job import choose_device, choose_face
@@ -37,6 +37,8 @@ WHOLE = (Step("convert_face", "convert_face", {"plate": "plate", "face": "track"
 LOOKED_AT = 200
 """Frames in which the best one to start from is sought, evenly spread over longer shots."""
 BATCH = 8
+LEAST = 0.1
+"""Movements are made smaller, or larger, by no more: keypoints that fall together tell no size."""
 DETAILS = (1, 2, 4)
 COVERAGE = 1.7
 """Side of the driving square over the face's height, for networks that learned from whole frames."""
@@ -248,7 +250,7 @@ def bind(
     begin = binding.animator.find(seen_at(plate, faces[start], start, view, binding.device))
     scale = 1.0
     if binding.how.adapt_scale and binding.how.motion == "relative":
-        scale = movement_scale(photo_keypoints(binding), begin)
+        scale = min(max(movement_scale(photo_keypoints(binding), begin), LEAST), 1 / LEAST)
     facts = {
         "source": binding.photo.name,
         "relative": binding.how.motion == "relative",
@@ -309,9 +311,8 @@ def _apart(points: Tensor | None, face: Face, view: View) -> float:
 def seen_at(plate: OpenPlate, face: Face, frame: int, view: View, device: torch.device) -> Tensor:
     """What drives in a frame, (1, 3, S, S)."""
     shot = plate.shot
-    reach = max(0.0, view.coverage) if view.coverage else 0.0
-    x0, y0, x1, y1 = around(face, reach)
-    place = Region(x0, y0, x1 - x0, y1 - y0).overlap(shot.display)
+    x0, y0, x1, y1 = around(face, view.coverage)
+    place = Region(x0, y0, x1 - x0, y1 - y0).overlap(read_header(shot, frame).data)
     if not place.width or not place.height:
         return torch.zeros(1, 3, view.size, view.size)
     stored = torch.from_numpy(read_region(shot, frame, place)).movedim(-1, 0)

@@ -32,6 +32,11 @@ class Motion:
     shares: Tensor
 
 
+def in_full(value: Tensor) -> torch.autocast:
+    """Positions need all their digits: only what encodes and paints may be rough."""
+    return torch.autocast(value.device.type, enabled=False)
+
+
 class KeypointDetector(nn.Module):
     """Finds keypoints in pictures."""
 
@@ -53,13 +58,17 @@ class KeypointDetector(nn.Module):
 
     def forward(self, pictures: Tensor) -> Keypoints:
         """Keypoints of (B, 3, H, W) pictures: means under sharpened heatmaps."""
+        with in_full(pictures):
+            return self._found(pictures.float())
+
+    def _found(self, pictures: Tensor) -> Keypoints:
         small = self.down(pictures) if hasattr(self, "down") else pictures
         features = self.predictor(small)
-        heat = self.kp(features).float()
+        heat = self.kp(features)
         heat = torch.softmax(heat.flatten(2) / self.temperature, 2).view(heat.shape)
         local = None
         if self.jacobian is not None:
-            maps = self.jacobian(features).float().unflatten(1, (-1, 4)).expand(-1, heat.shape[1], -1, -1, -1)
+            maps = self.jacobian(features).unflatten(1, (-1, 4)).expand(-1, heat.shape[1], -1, -1, -1)
             local = torch.einsum("bkhw,bkchw->bkc", heat, maps).unflatten(-1, (2, 2))
         return Keypoints(expected(heat), local)
 
@@ -91,9 +100,9 @@ class DenseMotion(nn.Module):
         heat = torch.cat([torch.zeros_like(bell[:, :1]), bell], 1)
         seen = torch.cat([heat[:, :, None], self._moved(small, motions)], 2)
         features = self.hourglass(seen.flatten(1, 2))
-        shares = torch.softmax(self.mask(features).float(), 1)
+        shares = torch.softmax(self.mask(features), 1)
         flow = torch.einsum("bkhw,bkhwc->bhwc", shares, motions)
-        covered = None if self.occlusion is None else torch.sigmoid(self.occlusion(features).float())
+        covered = None if self.occlusion is None else torch.sigmoid(self.occlusion(features))
         return Motion(flow, covered, shares)
 
     def _moved(self, small: Tensor, motions: Tensor) -> Tensor:
@@ -144,8 +153,7 @@ class MotionGenerator(nn.Module):
 
     def forward(self, source: Tensor, driving: Keypoints, found: Keypoints) -> tuple[Tensor, Motion]:
         """Pictures (B, 3, H, W) of the source, whose keypoints were ``found``, moved to the driving keypoints."""
-        # Positions need all their digits: only what encodes and paints may be rough.
-        with torch.autocast(source.device.type, enabled=False):
+        with in_full(source):
             small = self.dense_motion_network.shrunk(source)
             motion: Motion = self.dense_motion_network(small, driving, found)
         return self.paint(self.encode(source), motion), motion

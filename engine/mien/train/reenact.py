@@ -126,9 +126,7 @@ class ReenactTask:
         bent = bend.picture(driving, setting.shape.corners)
         network = self.network
         assert isinstance(network, MotionNetwork)
-        # Positions need all their digits.
-        with torch.autocast(self.device.type, enabled=False):
-            found = network.kp_detector(torch.cat([source, driving, bent]))
+        found: Keypoints = network.kp_detector(torch.cat([source, driving, bent]))
         first, second, third = (found.rows(slice(at * self.batch, (at + 1) * self.batch)) for at in range(3))
         drawn, _ = network.generator(source, second, first)
         return Moved(driving, drawn, second, third, bend)
