@@ -15,7 +15,7 @@ VERSION = 1
 
 def find_mien() -> None:
     """Make ``mien`` importable: what was installed beside this package, else a checkout's engine."""
-    for folder in (HERE.parent, HERE.parent.parent / "engine"):
+    for folder in (HERE.parent / "vendor", HERE.parent.parent / "engine"):
         if (folder / "mien" / "client.py").is_file():
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))

@@ -22,6 +22,8 @@ COLORS = {
     "reenact": "0x7a4f6fff",
 }
 UNITS = {"face": "face widths", "px": "pixels of the plate", "frames": "frames", "degrees": "degrees"}
+LIVE = 'which {{"parent.live_on && parent.live_frame == frame ? 2 : parent.show"}}'
+"""The quick picture is shown on the frame that it is of."""
 WHOLE = ("convert_face", "track_faces", "smooth_track")
 """Nodes that MienConvert and MienTrack hold."""
 BUTTON = """try:
@@ -182,22 +184,18 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
             "auto_update",
             "auto update",
             "While this panel is open, follow knobs and playhead with a quick picture.",
-            flags=("+STARTLINE",),
+            flags=("+STARTLINE", "+DO_NOT_WRITE"),
         ),
-        knob("auto_update", "false"),
-        user(
-            4,
-            "show",
-            "show",
-            "The plate, the render, or the quick picture of the viewed frame.",
-            "",
-            ("plate", "render", "live"),
-        ),
+        user(4, "show", "show", "The plate, or the render.", "", ("plate", "render")),
         knob("show", "render"),
         user(26, "status_label", "", "", " "),
         user(1, "status", "status", "What is rendered."),
         user(2, "render", "render", "The rendered layer that is read.", flags=("+STARTLINE",)),
-        user(2, "live", "", "", flags=("+INVISIBLE",)),
+        # The quick picture is for this session alone: a script never keeps it.
+        user(2, "live", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
+        user(6, "live_on", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
+        user(3, "live_frame", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
+        user(7, "live_scale", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         user(20, "chain_tab", "Chain"),
         user(26, "chain_note", "", "", "These hold while no mien node follows; else the nodes that follow do."),
         *chain_knobs(steps, declared),
@@ -218,9 +216,10 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
             "colorspace scene_linear",
             "name Live",
         ),
+        *text.node("Reformat", "type scale", 'scale {{"max(parent.live_scale, 1)"}}', "filter linear", "name Live_size"),
         *text.node("Read", "inputs 0", 'file "\\[value parent.render]"', "first 1", "last 1", *read, "name Render"),
         *text.node("Input", "inputs 0", "name plate"),
-        *text.node("Switch", "inputs 3", "which {{parent.show}}", "name Show"),
+        *text.node("Switch", "inputs 3", LIVE, "name Show"),
         *text.node("Output", "name Output1"),
     ]
     return text.group("MienConvert1", knobs, inner, help_of(declared["convert_face"]), COLORS["convert"])

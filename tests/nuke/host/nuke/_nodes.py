@@ -15,7 +15,7 @@ from nk.script import GROUPS, Script
 from nk.script import Node as Data
 
 from nuke._knobs import Knob, String_Knob, _state, declaration, knob_of, quoted
-from nuke._session import FACTS, session
+from nuke._session import FACTS, run_code, session
 
 _WRAPPED: weakref.WeakKeyDictionary[Data, Node] = weakref.WeakKeyDictionary()
 
@@ -442,7 +442,7 @@ def notice(data: Data, knob_name: str, event: str = "KnobChanged", knob: Knob | 
         code = data.values.get({"KnobChanged": "knobChanged", "OnCreate": "onCreate"}.get(event, ""), "")
         if code:
             try:
-                exec(compile(code, f"<{event} of {data.path}>", "exec"), {"__name__": "__main__"})
+                run_code(code, f"{event} of {data.path}")
             except Exception as error:  # noqa: BLE001 - printed, as in the host
                 session.blame(f"{event} of {data.path}", error)
         run_callbacks(event, data.cls)
@@ -483,7 +483,8 @@ def written(scope: Data, only: list[Data] | None = None, depth: int = 0) -> str:
         lines.append(f"{pad}{data.cls} {{")
         if len(sources) != 1:
             lines.append(f"{pad} inputs {len(sources)}")
-        lines.extend(f"{pad} {name} {quoted(text)}" for name, text in data.lines if name != "inputs")
+        unkept = {words[1] for words in _declarations(data) if "+DO_NOT_WRITE" in words} | {"inputs"}
+        lines.extend(f"{pad} {name} {quoted(text)}" for name, text in data.lines if name not in unkept)
         lines.append(f"{pad}}}")
         if data.cls in GROUPS:
             inner = written(data, None, depth + 1)
@@ -495,6 +496,10 @@ def written(scope: Data, only: list[Data] | None = None, depth: int = 0) -> str:
     for data in wanted:
         write(data)
     return "\n".join(lines)
+
+
+def _declarations(data: Data) -> list[list[str]]:
+    return [tcl.split(text) for name, text in data.lines if name == "addUserKnob"]
 
 
 def whole_script() -> str:
