@@ -55,12 +55,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         *ARRAYS, "av", "safetensors", "scipy", "skimage", "typer", "mien.models", "mien.train", *PICTURES,
         "OpenImageIO", "mien.progress", "mien.sheet",
     },
+    "mien.timeline": {"opentimelineio", "mien.files", "mien.recipe", "mien.types"},
+    "mien.rushes": {"mien.files", "mien.timeline", "mien.types"},
     "mien.farm": {"yaml", "mien.declare", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
     "mien.farmline": {
         "typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types",
     },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.hosts",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.hosts", "mien.rushes", "mien.timeline",
         "mien.sheet",
         "mien.qc", "mien.train",
         "mien.credentials", "mien.provenance",
@@ -72,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.reviewline": {"typer", "mien.commands", *WORKING, *RUNNER},
     "mien.installline": {"typer", "mien.client", "mien.commands", "mien.progress"},
     "mien.__main__": {
-        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.installline", "mien.reviewline", "mien.serve",
+        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.timeline", "mien.installline", "mien.reviewline", "mien.serve",
         "mien.trainline", *WORKING, *RUNNER,
     },
 }  # fmt: skip

@@ -128,7 +128,7 @@ def track(
 
 @app.command()
 def convert(
-    plate: Annotated[str, typer.Argument(help="Sequence (plate.####.exr), movie, picture, or folder.")],
+    plate: Annotated[str, typer.Argument(help="Sequence (plate.####.exr), movie, picture, folder; or .otio, .edl.")],
     output: Annotated[Path, typer.Option("-o", help="Folder for everything that is written.")],
     identity: Annotated[Path | None, typer.Option(help="Identity file to put on.")] = None,
     source: Annotated[list[str] | None, typer.Option(help="Photograph (may be repeated) or take.")] = None,
@@ -159,15 +159,26 @@ def convert(
     preview: Annotated[Path | None, typer.Option(help="Movie of how it follows: keypoints, motion, result.")] = None,
     detector: DetectorOption = Detector.builtin,
     weights: Weights = None,
+    media: Annotated[Path | None, typer.Option(help="Of an edit: folder of its rushes; else the edit's.")] = None,
+    handles: Annotated[int, typer.Option(min=0, help="Of an edit: frames rendered beyond the cut.")] = 0,
+    shots: Annotated[Path | None, typer.Option(help="Of an edit: what single shots have of their own.")] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Of an .edl: frames per second.")] = 24.0,
     device: DeviceOption = Device.auto,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Put a consenting performer's face on a shot: layers, full frames, a movie."""
+    """Put a consenting performer's face on a shot, or on every shot of an edit: layers, full frames, a movie."""
     from mien.commands import ConvertArguments, PlateArguments, Reenacting, TrackArguments, convert_shot
+    from mien.commands.cut import CutArguments, convert_cut
     from mien.progress import teller
+    from mien.timeline import is_timeline
 
-    if identity is None and not source:
+    cut = is_timeline(plate)
+    if not cut and (media or handles or shots):
+        _refuse("--media, --handles and --shots are for edits: .otio or .edl.")
+    if cut and (frames or track or preview):
+        _refuse("--frames, --track and --preview are for one shot: of an edit, list tracks with --shots.")
+    if not cut and identity is None and not source:
         _refuse("Say whose face to put on: --identity FILE, --source PHOTO, or both for a photograph that follows.")
     arguments = ConvertArguments(
         plate=PlateArguments(plate, _range(frames), colorspace, ocio, layer),
@@ -195,7 +206,10 @@ def convert(
         force=force,
     )
     with teller(json) as tell:
-        _finish(convert_shot(arguments, tell), tell)
+        if cut:
+            _finish(convert_cut(CutArguments(Path(plate), arguments, media, handles, shots, rate), tell), tell)
+        else:
+            _finish(convert_shot(arguments, tell), tell)
 
 
 @app.command()

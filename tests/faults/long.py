@@ -1,6 +1,6 @@
-"""Hundreds of kills over renders, solves and trainings, for a night: ``python tests/faults/long.py [KILLS]``.
+"""Hundreds of kills over renders, solves and trainings, for a night: ``python tests/faults/long.py [KILLS [KIND...]]``.
 
-Prints one line for each kind of run, and ends with 1 if a file was wrong. ``test_killing.py`` does a few of them.
+Give it a copy of the repository that nobody edits meanwhile: all runs have to be of one engine. Prints one line for each kind of run, and ends with 1 if a file was wrong. ``test_killing.py`` does a few of them.
 """
 
 import sys
@@ -20,8 +20,8 @@ TRAINING = [
 ]
 
 
-def main(kills: int) -> int:
-    """Kill each kind of run a third of ``kills`` times."""
+def main(kills: int, kinds: list[str]) -> int:
+    """Kill runs of each kind, ``kills`` in all."""
     began, total, wrong = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -40,8 +40,10 @@ def main(kills: int) -> int:
         }
         warm = Warm(folder / "log")
         try:
-            for seed, (name, (words, place)) in enumerate(runs.items()):
-                tally = ordeal(warm, words, place, -(-kills // len(runs)), seed, tell=lambda t, n=name: told(n, t))
+            for seed, name in enumerate(kinds or runs):
+                words, place = runs[name]
+                each = -(-kills // len(kinds or runs))
+                tally = ordeal(warm, words, place, each, seed, patience=15, tell=lambda t, n=name: told(n, t))
                 total, wrong = total + tally.kills, wrong + len(tally.wrong) + len(tally.left)
         finally:
             warm.close()
@@ -56,4 +58,4 @@ def told(name: str, tally: Tally) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 210))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 210, sys.argv[2:]))

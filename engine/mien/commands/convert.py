@@ -40,10 +40,11 @@ from mien.types import MienError
 
 @dataclass(frozen=True)
 class ConvertArguments:
-    """What ``mien convert`` was asked for; names are those of the command line."""
+    """What ``mien convert`` was asked for; names are those of the command line, ``name`` is what files are called."""
 
     plate: PlateArguments
     folder: Path
+    name: str | None = None
     identity: Path | None = None
     sources: tuple[str, ...] = ()
     source_colorspace: str | None = None
@@ -77,7 +78,7 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
     network = _network(arguments)
     steps, tracking = _steps(arguments, CONVERT if network is None or arguments.reenacting.crop == "face" else WHOLE)
     plate = open_plate(arguments.plate)
-    shot, name = plate.shot, shot_name(plate.shot)
+    shot, name = plate.shot, arguments.name or shot_name(plate.shot)
     whole = _whole_range(arguments.plate, shot)
     folder = make_folder(arguments.folder)
     draft = recipes.check(
@@ -241,6 +242,8 @@ def _chosen_frames(shot: Shot, frames: tuple[int, int] | None) -> tuple[tuple[in
 
 def _whole_range(arguments: PlateArguments, shot: Shot) -> tuple[int, int]:
     """The shot's whole range, over which it is solved, so that chunks of it agree."""
+    if arguments.span is not None:
+        return arguments.span
     if arguments.frames is None:
         return shot.first, shot.last
     whole = open_shot(arguments.path, layer=arguments.layer)

@@ -13,13 +13,17 @@ from mien.types import MienError
 
 @dataclass(frozen=True)
 class PlateArguments:
-    """Path, first and last frame, color space, OpenColorIO config and layer of a plate."""
+    """Path, first and last frame, color space, OpenColorIO config and layer of a plate.
+
+    ``span`` is what of it belongs to the shot, which is solved as a whole; None for all of it.
+    """
 
     path: str
     frames: tuple[int, int] | None = None
     colorspace: str | None = None
     ocio: str | None = None
     layer: str | None = None
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
