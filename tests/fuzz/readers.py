@@ -34,6 +34,7 @@ from mien.files.exchange.foreign import read_foreign
 from mien.files.exchange.points import read_points
 from mien.files.faceset import read_faceset
 from mien.files.identities import IdentityFile, Likeness, read_identity, write_identity
+from mien.files.proofs import read_proof, write_proof
 from mien.files.shot import open_shot, read_header, read_native, read_region
 from mien.files.tracks import TrackedPlate, read_tracks
 from mien.inspection import facts_of
@@ -42,6 +43,8 @@ from mien.models import pix2pix
 from mien.models.swap import SwapNetwork, SwapShape
 from mien.models.unet import PairedNetwork, PairedShape
 from mien.performer import open_identity
+from mien.provenance import changed_files, read_sidecar
+from mien.qc.shot import read_said
 from mien.recipe import RecipeError
 from mien.roto import read_roto
 from mien.serve.requests import RequestError, parse
@@ -250,7 +253,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _points(folder: Path) -> list[Path]:
     names = ("left eye", "right eye", "nose", "left mouth", "right mouth")
-    document = {"scheme": "five", "origin": "bottom left", "person": "a", "points": {name: [10.5, 20] for name in names}}
+    points = {name: [10.5, 20] for name in names}
+    document = {"scheme": "five", "origin": "bottom left", "person": "a", "points": points}
     return _written(folder, p__json=json.dumps(document).encode())
 
 
@@ -361,6 +365,27 @@ colorspaces:
     return _written(folder, c__ocio=text.encode())
 
 
+def _proofs(folder: Path) -> list[Path]:
+    figures = {"area": 12.5, "plate": [0.1, 0.2, 0.3], "unsound": 0}
+    write_proof(folder / "a.jpg", np.zeros((8, 24, 3), np.uint8), figures, {"frame": "7", "likeness": "Nobody"})
+    return [folder / "a.jpg"]
+
+
+def _records(folder: Path) -> list[Path]:
+    record = {"mien_record": 1, "shot": "a", "files": {"a.exr": "0" * 32}, "plate_files": {}, "flags": []}
+    signature = {"algorithm": "es256", "certificates": "-----BEGIN CERTIFICATE-----", "value": "QUJD"}
+    signed, unsigned = ({"record": record, "signature": one} for one in (signature, None))
+    return _written(folder, a__json=json.dumps(unsigned).encode(), b__json=json.dumps(signed).encode())
+
+
+def _read_record(path: Path) -> object:
+    return changed_files(read_sidecar(path))
+
+
+def _said(folder: Path) -> list[Path]:
+    return _written(folder, f__json=b'{"flags": [{"frame": 7, "words": "soft", "by": "me"}]}')
+
+
 READERS: Mapping[str, Reader] = {
     "request": Reader(_requests, _read_request, spoiled_json, 300),
     "points": Reader(_points, lambda path: read_points(path, 480), spoiled_json, 150),
@@ -384,5 +409,8 @@ READERS: Mapping[str, Reader] = {
     "exr": Reader(_exrs, _read_picture, spoiled_bytes, 20),
     "still": Reader(_stills, _read_picture, spoiled_bytes, 8),
     "movie": Reader(_movies, _read_movie, spoiled_bytes, 2),
+    "proof": Reader(_proofs, read_proof, spoiled_bytes, 20),
+    "record": Reader(_records, _read_record, spoiled_json, 20),
+    "flags": Reader(_said, read_said, spoiled_json, 20),
     "config": Reader(_config, load_colors, spoiled_bytes, 1),
 }

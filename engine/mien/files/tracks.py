@@ -252,7 +252,7 @@ def _read_text(path: Path) -> dict[str, Any]:
     version = text.get("version")
     if version != VERSION:
         raise MienError(
-            f"{path} is a track of version {str(version)[:40]!r}; this mien reads version {VERSION}. "
+            f"{path} is a track of version {repr(version)[:40]}; this mien reads version {VERSION}. "
             "Track the shot again, or use the mien that wrote it."
         )
     return text
