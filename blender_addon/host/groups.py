@@ -118,7 +118,9 @@ def finish() -> Any:
     width = weave.dialed("Face Width", 200.0, WIDTH, 1.0, 100000.0, "Grain")
 
     soft = weave.blurred(face, weave.math("MULTIPLY", soften, width))
-    blurred = weave.blurred(soft, weave.math("MULTIPLY", size, width))
+    # A blur of size 0 costs nothing; every other one is computed whether it is seen or not.
+    used = weave.math("MULTIPLY", sharpen, 1e6, clamp=True)
+    blurred = weave.blurred(soft, weave.math("MULTIPLY", weave.math("MULTIPLY", size, width), used))
     sharp = weave.vector("ADD", soft, weave.scaled(weave.vector("SUBTRACT", soft, blurred), sharpen))
     weave.gives("Face", "Color", weave.vector("ADD", sharp, _grain(weave, sharp, grain, coarse, seed)), "The face")
     return weave.tree
