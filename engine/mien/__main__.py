@@ -153,7 +153,9 @@ def convert(
     layer: Part = None,
     crop: Annotated[str, typer.Option(help="What moves a photograph: face, or none for the whole frame.")] = "face",
     motion: Annotated[str, typer.Option(help="How it follows: relative or absolute.")] = "relative",
-    adapt_scale: Annotated[bool, typer.Option(help="Make its movements as large as its face.")] = True,
+    adapt_scale: Annotated[
+        bool | None, typer.Option("--adapt-scale/--no-adapt-scale", help="Make movements as large as it is.")
+    ] = None,
     start_frame: Annotated[int | None, typer.Option(help="Frame posed as it is; else the best is found.")] = None,
     detail: Annotated[int, typer.Option(help="Draw it 1, 2 or 4 times larger than the network does.")] = 1,
     preview: Annotated[Path | None, typer.Option(help="Movie of how it follows: keypoints, motion, result.")] = None,

@@ -18,6 +18,7 @@ from mien.files.shot import open_shot, read_channels, read_region
 from mien.files.tracks import TrackedPlate, read_tracks, write_tracks
 from mien.job import open_job
 from mien.models.motion import MotionNetwork
+from mien.models.motion_fields import movement_scale
 from mien.models.reenact import Reenacted
 from mien.progress import Note
 from mien.recipe import CONVERT, RecipeError
@@ -146,6 +147,15 @@ def test_a_driving_frame_as_the_source_starts_where_it_is(shot, network, photo):
     assert torch.allclose(drawn, identity.animator.paint(identity.source, own), atol=5e-3)
 
 
+@pytest.mark.parametrize(("adapt", "own"), [(None, False), (True, True), (False, False)])
+def test_movements_around_faces_are_adapted_only_where_asked(shot, network, photo, adapt, own):
+    outcome, _ = notes(asked(shot, network, photo, reenacting=Reenacting(adapt_scale=adapt)))
+    identity = job_of(outcome).chain.identity_at(FIRST)
+    wanted = movement_scale(identity.source.keypoints, identity.start) if own else 1.0
+    assert identity.scale == pytest.approx(min(max(wanted, 0.1), 10), rel=1e-3)
+    assert own == (abs(identity.scale - 1) > 1e-3)
+
+
 @pytest.mark.parametrize("motion", ["relative", "absolute"])
 @pytest.mark.parametrize("detail", [1, 2])
 def test_motion_and_detail(shot, network, photo, motion, detail):
@@ -188,11 +198,12 @@ def test_whole_frames_drive_a_drawing_without_any_face(tmp_path, network):
     assert result.size == (96, 64) and len(result.frames) == 4
     recipe = recipes.read(tmp_path / "out" / "body.recipe.json")
     assert [step.node for step in recipe.steps] == ["convert_face"]
-    # Seen through the layer is what the network drew, enlarged.
+    # Whole frames are adapted by default. Seen through the layer is what the network drew, enlarged.
     job = open_job(recipe, "cpu")
     identity = job.chain.identity_at(1)
     face = Face(read_tracks(path_of(recipe.track)).tracks[0].points[0], torch.ones(468), 1.0, 96.0)
     plate = Plate(torch.rand(3, 64, 96), (0, 0), 1)
+    assert identity.scale == pytest.approx(movement_scale(identity.source.keypoints, identity.start), rel=1e-3)
     drawn, _ = identity.draw(identity.look(plate, face))
     light = identity.view.encoding.decode(drawn[0])
     shown = identity(plate, face).image

@@ -52,7 +52,8 @@ class Reenacting:
         crop: ``face``: a square that follows the face drives; ``none``: the whole frame does.
         motion: ``relative``: what changes since the start frame is put on the photograph; ``absolute``: it takes the
             performance's pose and place.
-        adapt_scale: Movements are made as large as the photograph's face is.
+        adapt_scale: Movements are made as large as the photograph's keypoints lie apart; None does so for whole
+            frames, as squares around faces are as large as the faces already.
         start_frame: Frame in which the performance is posed as the photograph is; None finds it.
         detail: Times larger than the network's pictures are those that are drawn.
         preview: Movie of how it came about.
@@ -60,7 +61,7 @@ class Reenacting:
 
     crop: str = "face"
     motion: str = "relative"
-    adapt_scale: bool = True
+    adapt_scale: bool | None = None
     start_frame: int | None = None
     detail: int = 1
     preview: Path | None = None
@@ -249,7 +250,8 @@ def bind(
     start = min(faces) if start is None else start
     begin = binding.animator.find(seen_at(plate, faces[start], start, view, binding.device))
     scale = 1.0
-    if binding.how.adapt_scale and binding.how.motion == "relative":
+    adapt = binding.how.crop == "none" if binding.how.adapt_scale is None else binding.how.adapt_scale
+    if adapt and binding.how.motion == "relative":
         scale = min(max(movement_scale(photo_keypoints(binding), begin), LEAST), 1 / LEAST)
     facts = {
         "source": binding.photo.name,
