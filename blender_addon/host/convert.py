@@ -30,7 +30,7 @@ def convert(controls: Sequence[Control], images: dict[str, Any]) -> Any:
     pictures = {role: weave.node("CompositorNodeImage", role, image=images[role]) for role in ROLES}
     shape = weave.parts(pictures["matte"].outputs[0])
     missing = weave.math("SUBTRACT", 1.0, shape["Alpha"], clamp=True)
-    help = "What is shown where the engine has not rendered a frame: the plate as it is, or a slate that nobody overlooks"
+    help = "What is shown where the engine has not rendered a frame: the plate, or a slate that nobody overlooks"
     if FIVE:
         _, slate = weave.menu("Missing", ("Plate", "Slate"), "Plate", help)
     else:
@@ -48,7 +48,7 @@ def convert(controls: Sequence[Control], images: dict[str, Any]) -> Any:
     )  # fmt: skip
     weave.gives("Hold-out", "Float", shape["Blue"], "What passes in front of the face")
     weave.gives("Valid", "Float", shape["Alpha"], "1 where the engine has rendered the frame")
-    weave.tree[SETTINGS] = json.dumps({identifier: path for identifier, path in _settings(weave, controls)})
+    weave.tree[SETTINGS] = json.dumps(dict(_settings(weave, controls)))
     return weave.tree
 
 
@@ -59,9 +59,8 @@ def _settings(weave: Weave, controls: Sequence[Control]) -> Any:
             identifier, _ = weave.menu(one.label, one.choices, one.default, one.help, one.panel)
             yield identifier, one.path
             continue
-        made = weave.dialed(
-            one.label, _typed(one), one.help, one.low, one.high, one.panel, {"int": "Int", "bool": "Bool"}.get(one.kind, "")
-        )
+        kind = {"int": "Int", "bool": "Bool"}.get(one.kind, "")
+        made = weave.dialed(one.label, _typed(one), one.help, one.low, one.high, one.panel, kind)
         yield made.identifier, one.path
 
 

@@ -50,10 +50,9 @@ class Weave:
 
     def _socket(self, name: str, kind: str, help: str, panel: str, in_out: str) -> Any:
         parent = self.panel(panel) if panel else None
-        made = self.tree.interface.new_socket(
+        return self.tree.interface.new_socket(
             name, in_out=in_out, socket_type=f"NodeSocket{kind}", description=help, parent=parent
         )
-        return made
 
     def flows(self, name: str, kind: str, help: str) -> Any:
         """An input that is meant to be connected."""

@@ -51,8 +51,8 @@ def dialed(scene: Any) -> str:
     node = shots.converts(scene)[0]
     values = [getattr(socket, "default_value", None) for socket in node.inputs]
     plain = [value if isinstance(value, (int, float, str)) else None for value in values]
-    entered = scene.mien
-    return json.dumps([scene.name, scene.frame_current, plain, entered.identity, entered.track, entered.face, entered.roto])
+    files = [getattr(scene.mien, name) for name in ("identity", "track", "face", "roto")]
+    return json.dumps([scene.name, scene.frame_current, plain, files])
 
 
 def step(engine: Callable[[], Any]) -> bool:

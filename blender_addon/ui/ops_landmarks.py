@@ -12,7 +12,8 @@ from gpu_extras.batch import batch_for_shader
 from ..core import landmarks
 from ..core.shot import found, range_of
 from . import runner
-from .ops_shot import REFUSED, plate_facts, refuse
+from .facts import plate_facts
+from .ops_shot import REFUSED, refuse
 from .props import shot_of, state
 
 REACH = 14.0

@@ -10,7 +10,8 @@ from ..core.shot import found, range_of
 from ..host import compat, convert, groups, shots
 from ..mien.hosts.frames import NUMBER
 from . import runner
-from .ops_shot import REFUSED, Asking, controls, inspect, plate_facts, refuse, said_plate, show
+from .facts import plate_facts, said_plate
+from .ops_shot import REFUSED, Asking, controls, inspect, refuse, show
 from .props import name_shot, shot_of, state
 
 KINDS = [

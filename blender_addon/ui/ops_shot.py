@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators that ask the engine: check, inspect, track, convert, match, identities of photographs."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,17 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty
 
-from ..core import colors, settings
+from ..core import settings
 from ..core.shot import Shot, ShotError, found, missing, range_of, ready, recipe
 from ..host import animation, compat, convert, groups, shots
 from ..mien.hosts import recipes
 from ..mien.hosts.frames import spoken
 from ..mien.hosts.watch import freshness
 from . import runner
+from .facts import plate_facts, said_plate
+from .move import load_move
 from .props import name_shot, shot_of, state
 
-MOVE = ("Red", "Green", "Blue", "Offset")
 REFUSED = (ShotError, recipes.ChainError, ValueError, OSError)
 
 
@@ -92,7 +92,7 @@ class MIEN_OT_check_engine(Asking, bpy.types.Operator):
     def ask(self, context: Any) -> runner.Task:
         """Ask for its status once it is warm."""
         state().engine = ""
-        return runner.start("Starting the engine", context.scene.name, "status", said_engine, **{"wait": True})
+        return runner.start("Starting the engine", context.scene.name, "status", said_engine, wait=True)
 
 
 def said_engine(scene: str, answer: dict[str, Any]) -> None:
@@ -139,42 +139,6 @@ def plate_shot(scene: Any) -> Shot:
         return Shot(scene.name, absolute(scene.mien.plate), scene.mien.first, scene.mien.last)
 
 
-def said_plate(scene: str, answer: dict[str, Any]) -> None:
-    """Keep what the engine says of a plate with the scene."""
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
-    kept = {name: answer[name] for name in ("size", "data", "range", "missing", "color") if name in answer}
-    kept["fps"] = _rate(str(answer.get("frames_per_second", "")))
-    target["mien_plate"] = json.dumps(kept)
-    entered = target.mien
-    if not entered.first and not entered.last and answer.get("range"):
-        entered.first, entered.last = answer["range"]
-    warnings = []
-    if answer.get("missing"):
-        warnings.append(f"The plate lacks frames {spoken(answer['missing'])}.")
-    if list(answer.get("data", ())) != [0, 0, *answer.get("size", ())]:
-        warnings.append(
-            "The plate's data window differs from its display window: Blender would misplace it. "
-            "Write the plate again with equal windows; what the engine writes fits the display window."
-        )
-    state().warning = " ".join(warnings)
-    state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), answer.get("color", {}).get("plate", ""))
-
-
-def _rate(text: str) -> float:
-    above, _, below = text.partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
-        return 0.0
-
-
-def plate_facts(scene: Any) -> dict[str, Any]:
-    """What the engine said of a scene's plate; empty where it was not asked."""
-    return dict(json.loads(scene.get("mien_plate", "{}")))
-
-
 class MIEN_OT_track(Asking, bpy.types.Operator):
     """Find and follow every face of the plate; points placed by hand win"""
 
@@ -198,7 +162,7 @@ class MIEN_OT_track(Asking, bpy.types.Operator):
             settings={"track_faces.confidence": settings.shortest(entered.confidence),
                       "track_faces.smallest": settings.shortest(entered.smallest)},
             names=named, ignore=[face.renamed or face.found for face in entered.faces if face.ignored],
-            keys=[f"{Path(key).stem}:{key}" for key in keys],
+            keys=[f"{Path(key).stem.rpartition('@')[2]}:{key}" for key in keys],
         )  # fmt: skip
 
 
@@ -359,7 +323,7 @@ def said_check(scene: str, answer: dict[str, Any]) -> None:
 
 
 class MIEN_OT_match(Asking, bpy.types.Operator):
-    """Solve the color move over the shot and write it onto Color Match as keys, the face's width onto Matte and Finish"""
+    """Solve the color move over the shot; write it onto Color Match as keys, and the width of the face beside it"""
 
     bl_idname = "mien.match"
     bl_label = "Match"
@@ -385,41 +349,6 @@ def said_curves(scene: str, answer: dict[str, Any]) -> None:
     tree = compat.tree_of(target)
     for node in [*groups.ours(tree, "matte"), *groups.ours(tree, "finish")]:
         animation.write_keys(node, "Face Width", widths)
-
-
-def load_move(scene: Any, shot: Shot, color: dict[str, Any] | None, only_ours: bool) -> bool:
-    """Write the solved color move from disk as keys; ``only_ours``: not over keys that an artist changed."""
-    nodes = groups.ours(compat.tree_of(scene), "color_match")
-    if not nodes or not shot.curves_file.is_file():
-        return False
-    solved = json.loads(shot.curves_file.read_text("utf-8"))["frames"]
-    grades = {int(frame): entry["value"] for frame, entry in solved.items() if entry["value"] is not None}
-    if not grades:
-        return False
-    if any(grade.get("space", "linear") != "linear" or grade.get("cube") or grade.get("curves") for grade in grades.values()):
-        state().warning = (
-            "The color match holds more than a matrix: native nodes cannot replay it. Set Engine Finish to 1, "
-            "or match_color to mean, reinhard or mkl in linear light."
-        )
-        return False
-    convert_nodes = shots.converts(scene)
-    name = convert_nodes[0].node_tree.nodes["raw"].image.colorspace_settings.name if convert_nodes else "Non-Color"
-    spaces = color or plate_facts(scene).get("color") or {"layer": "", "working": ""}
-    target = shots.values_space(spaces, name)
-    moves = {}
-    for frame, grade in grades.items():
-        move = (tuple(map(tuple, grade["matrix"])), tuple(grade["offset"]))
-        known = target in colors.PRIMARIES and spaces["working"] in colors.PRIMARIES
-        moves[frame] = colors.carried(move, spaces["working"], target) if known else move
-    for node in nodes:
-        kept = node.get(animation.WRITTEN, "")
-        if only_ours and kept != animation.keys_hash(node, MOVE):
-            continue
-        for row, name in enumerate(MOVE[:3]):
-            animation.write_keys(node, name, {frame: tuple(move[0][row]) for frame, move in moves.items()})
-        animation.write_keys(node, "Offset", {frame: tuple(move[1]) for frame, move in moves.items()})
-        node[animation.WRITTEN] = animation.keys_hash(node, MOVE)
-    return True
 
 
 class MIEN_OT_cancel(bpy.types.Operator):

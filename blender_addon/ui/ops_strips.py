@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From the timeline: a shot from a strip; a grade and an over on strips, where Blender can (from 5.2)."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def media(strip: Any, scene: Any) -> tuple[str, int, int]:
     files = [element.filename for element in strip.elements][offset : offset + length]
     if not files:
         raise ValueError(f"The strip {strip.name} shows no files.")
-    path = os.path.join(absolute(strip.directory), files[0])
+    path = str(Path(absolute(strip.directory)) / files[0])
     there = frames_of(path)
     if not there.numbers:
         raise ValueError(f"{files[0]} is one picture: a shot needs numbered files.")
@@ -53,7 +52,7 @@ def media(strip: Any, scene: Any) -> tuple[str, int, int]:
 
 
 class MIEN_OT_shot_from_strip(bpy.types.Operator):
-    """Set the active strip's footage up as a shot in the compositor of a scene of its own, with its own frame numbers"""
+    """Set the active strip's footage up as a shot in the compositor of a new scene, with its own frame numbers"""
 
     bl_idname = "mien.shot_from_strip"
     bl_label = "Shot from Strip"

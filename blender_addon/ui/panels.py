@@ -173,7 +173,8 @@ class SettingsPanel(Tab):
         layout = self.layout
         layout.use_property_split = True
         panels: dict[str, Any] = {}
-        items = {item.identifier: item for item in nodes[0].node_tree.interface.items_tree if item.item_type == "SOCKET"}
+        tree = nodes[0].node_tree
+        items = {item.identifier: item for item in tree.interface.items_tree if item.item_type == "SOCKET"}
         for socket in nodes[0].inputs:
             item = items.get(socket.identifier)
             parent = item.parent.name if item is not None and item.parent is not None else ""

@@ -53,12 +53,22 @@ class MienTraining(bpy.types.PropertyGroup):
             ("paired", "Paired", "A handful of frames before and after: the change is learned"),
         ],
     )
-    a: StringProperty(name="Plate's Faces", subtype=FOLDER, description="Face set of the person in the plate; of pairs, the frames before")
-    b: StringProperty(name="Performer's Faces", subtype=FOLDER, description="Face set of the performer; of pairs, the frames after")
-    output: StringProperty(name="Identity", subtype=FILE, description="Identity file that is written; training goes on from it")
-    steps: IntProperty(name="Steps", default=50000, min=1, max=10_000_000, description="Steps after which the training ends")
+    a: StringProperty(
+        name="Plate's Faces", subtype=FOLDER, description="Face set of the person in the plate; of pairs, frames before"
+    )
+    b: StringProperty(
+        name="Performer's Faces", subtype=FOLDER, description="Face set of the performer; of pairs, frames after"
+    )
+    output: StringProperty(
+        name="Identity", subtype=FILE, description="Identity file that is written; training goes on from it"
+    )
+    steps: IntProperty(
+        name="Steps", default=50000, min=1, max=10_000_000, description="Steps after which the training ends"
+    )
     preview: IntProperty(name="Preview Every", default=250, min=10, max=100_000, description="Steps between previews")
-    size: IntProperty(name="Size", default=128, min=64, max=1024, description="Side of the face that is learned, in pixels")
+    size: IntProperty(
+        name="Size", default=128, min=64, max=1024, description="Side of the face that is learned, in pixels"
+    )
     preset: EnumProperty(
         name="Preset",
         items=[("classic", "Classic", "The original 64 pixels"), ("df", "DF", "Keeps the performer's look"),
@@ -149,7 +159,8 @@ class MienPreferences(bpy.types.AddonPreferences):
     )
     device: EnumProperty(
         name="Device",
-        items=[("auto", "Automatic", "A graphics card where there is one"), ("cpu", "Processor", ""), ("cuda", "CUDA", "")],
+        items=[("auto", "Automatic", "A graphics card where there is one"), ("cpu", "Processor", "No graphics card"),
+               ("cuda", "CUDA", "A graphics card of NVIDIA's")],
     )
     memory: FloatProperty(
         name="Memory", default=4.0, min=0.25, max=512, description="Pictures that the engine keeps warm, in GiB"

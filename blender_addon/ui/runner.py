@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
@@ -47,7 +47,7 @@ class Task:
     request: Request
     finish: Finish | None = None
     follow: Follow | None = None
-    shown: Shown = Shown()
+    shown: Shown = field(default_factory=Shown)
     error: str = ""
     over: bool = False
 

@@ -133,7 +133,7 @@ def test_defaults_as_blender_holds_them_are_no_change(core: SimpleNamespace) -> 
     assert core.settings.dialed(controls, held) == {}
 
 
-@given(st.floats(-1e30, 1e30, width=32))
+@given(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False))
 def test_the_shortest_number_is_the_same_float(core: SimpleNamespace, value: float) -> None:
     shortest = core.settings.shortest(value)
     assert struct.pack("<f", shortest) == struct.pack("<f", value)
@@ -154,7 +154,7 @@ def test_a_recipe_of_what_is_dialed_is_one_that_the_engine_takes(core: SimpleNam
     )  # fmt: skip
     recipe = recipes.parse(json.loads(json.dumps(document)), made.folder)
     assert (recipe.plate.first, recipe.plate.last) == (FIRST, FIRST + 2)
-    assert recipe.step("face_matte").settings == {"source": "hull"} and recipe.output.pixels == "float"
+    assert recipe.step("face_matte").settings["source"] == "hull" and recipe.output.pixels == "float"
     assert recipe.output.write == ("host",) and Path(recipe.output.folder).name == "v001"
 
 
@@ -289,5 +289,5 @@ def test_installing_without_a_blender_says_what_to_do(tmp_path: Path, monkeypatc
     assert path.is_file() and any("Install from Disk" in line for line in said)
     remembered = json.loads((tmp_path / "config" / "mien" / "engine.json").read_text())
     assert remembered["python"] == sys.executable
-    with pytest.raises(MienError, match="Blender 4.5"):
+    with pytest.raises(MienError, match=r"Blender 4\.5"):
         install_blender.install(Path(sys.executable), tmp_path / "blender", tmp_path / "out", lambda note: None)

@@ -50,6 +50,10 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
         # Within the extension the engine's package lies deeper, so its modules name each other from where they are.
         text = (engine / name).read_text("utf-8").replace("from mien.hosts.", "from .")
         yield f"mien/{name}", text.encode()
+    for license_file in (engine.parents[1] / "LICENSE", engine / "LICENSE"):
+        if license_file.is_file():
+            yield "mien/LICENSE", license_file.read_bytes()
+            break
     yield "mien/chain.json", json.dumps([asdict(step) for step in CONVERT], indent=1).encode()
 
 

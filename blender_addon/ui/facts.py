@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine said of a scene's plate, kept with the scene."""
+
+import json
+from typing import Any
+
+import bpy
+
+from ..mien.hosts.frames import spoken
+from .props import state
+
+
+def said_plate(scene: str, answer: dict[str, Any]) -> None:
+    """Keep what the engine says of a plate with the scene."""
+    target = bpy.data.scenes.get(scene)
+    if target is None:
+        return
+    kept = {name: answer[name] for name in ("size", "data", "range", "missing", "color") if name in answer}
+    kept["fps"] = _rate(str(answer.get("frames_per_second", "")))
+    target["mien_plate"] = json.dumps(kept)
+    entered = target.mien
+    if not entered.first and not entered.last and answer.get("range"):
+        entered.first, entered.last = answer["range"]
+    warnings = []
+    if answer.get("missing"):
+        warnings.append(f"The plate lacks frames {spoken(answer['missing'])}.")
+    if list(answer.get("data", ())) != [0, 0, *answer.get("size", ())]:
+        warnings.append(
+            "The plate's data window differs from its display window: Blender would misplace it. "
+            "Write the plate again with equal windows; what the engine writes fits the display window."
+        )
+    state().warning = " ".join(warnings)
+    state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), answer.get("color", {}).get("plate", ""))
+
+
+def _rate(text: str) -> float:
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def plate_facts(scene: Any) -> dict[str, Any]:
+    """What the engine said of a scene's plate; empty where it was not asked."""
+    return dict(json.loads(scene.get("mien_plate", "{}")))
