@@ -82,12 +82,18 @@ def track_only(node: Any) -> None:
 
 
 def _track(node: Any, then: Callable[[], None]) -> None:
+    from mien_nuke import follow
+
     plate, first, last, _ = nodes.plate_of(node)
     holder = node if nodes.kind(node) == "track_faces" else nodes.track_node(node)
-    output = nodes.track_file(node) if nodes.kind(node) != "track_faces" else _own_track(node)
+    output = nodes.track_file(node) if nodes.kind(node) != "track_faces" else nodes.own_track(node)
     output.parent.mkdir(parents=True, exist_ok=True)
-    dialed = {}
+    dialed: dict = {}
+    more: dict = {}
     if holder is not None:
+        found = nodes.settings(holder, nodes.declared()["track_faces"], "", first, last)
+        more = {name: found[name] for name in ("detector", "weights") if name in found}
+        more["keys"] = follow.keys(holder, output.parent, first, last)
         for name, prefix in (("track_faces", ""), ("smooth_track", "smooth__")):
             held = nodes.settings(holder, nodes.declared()[name], prefix, first, last)
             dialed.update(
@@ -102,16 +108,12 @@ def _track(node: Any, then: Callable[[], None]) -> None:
         lines = [f"{face['name']}: {face['first']} to {face['last']}" for face in shown.answer.get("faces", ())]
         if holder is not None:
             holder["faces"].setValue("\n".join(lines))
+            holder["face"].setValues(["auto"] + [str(face["name"]) for face in shown.answer.get("faces", ())])
             status(holder, f"{len(lines)} face(s)")
         then()
 
     talk.work(node.name(), "mien: track", "track", finish, folder=str(output.parent), plate=plate, output=str(output),
-              frames=[first, last], settings=dialed)  # fmt: skip
-
-
-def _own_track(node: Any) -> Path:
-    said = str(node["track"].evaluate())
-    return Path(said) if said else nodes.shot_folder(node) / "track.json"
+              frames=[first, last], settings=dialed, colorspace=nodes.space_of(node), **more)  # fmt: skip
 
 
 @told
@@ -252,6 +254,14 @@ def pins(node: Any) -> None:
     from mien_nuke import follow
 
     follow.pins(node)
+
+
+@told
+def key(node: Any) -> None:
+    """Place the face by hand on the viewed frame."""
+    from mien_nuke import follow
+
+    follow.key(node)
 
 
 @told

@@ -225,6 +225,24 @@ def track_file(convert: Any) -> Path:
     return shot_folder(convert) / "track.json"
 
 
+def own_track(node: Any) -> Path:
+    """The file that a MienTrack writes."""
+    said = str(node["track"].evaluate())
+    return Path(said) if said else shot_folder(node) / "track.json"
+
+
+def chosen_face(node: Any) -> str | None:
+    """Whom a MienTrack's menu names; None where it leaves that to the engine."""
+    name = str(node["face"].value())
+    return None if name == "auto" else name
+
+
+def space_of(node: Any) -> str | None:
+    """The color space of the plate's file that a node names; None where it names none."""
+    knob = node.knob("colorspace")
+    return (str(knob.value()) or None) if knob is not None else None
+
+
 def placed(convert: Any, first: int, last: int) -> tuple:
     """The nodes that make a recipe, and the name of the last; without followers the usual chain with its knobs."""
     end = last_of(convert)
@@ -277,7 +295,7 @@ def document(convert: Any) -> dict:
         raise ShotError(f"{convert.name()}: choose an identity: whose face is put on.")
     nodes, end = placed(convert, first, last)
     above = track_node(convert)
-    face = str(convert["face"].value() or (above["face"].value() if above is not None else ""))
+    face = str(convert["face"].value()) or (chosen_face(above) if above is not None else None)
     space: str | None = str(convert["colorspace"].value()) or None
     roto = source(convert, 1)
     if roto is not None and roto.Class() == "Read":

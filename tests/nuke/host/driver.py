@@ -14,7 +14,7 @@ from typing import Any
 from nuke._files import render as _render
 from nuke._knobs import PyScript_Knob, _state
 from nuke._nodes import Node
-from nuke._session import session
+from nuke._session import run_code, session
 
 from nuke import _nodes
 
@@ -128,7 +128,7 @@ def idle() -> None:
             try:
                 code = data.values.get("updateUI", "")
                 if code:
-                    exec(compile(code, f"<updateUI of {data.path}>", "exec"), {"__name__": "__main__"})
+                    run_code(code, f"updateUI of {data.path}")
                 run_callbacks("UpdateUI", data.cls)
             except Exception as error:  # noqa: BLE001 - printed, as in the host
                 session.blame(f"updateUI of {data.path}", error)

@@ -137,16 +137,20 @@ def load(path: Path = CLASSES) -> Facts:
     return Facts(json.loads(path.read_text("utf-8")))
 
 
-def user_knobs(node: Node) -> dict[str, Knob]:
+def user_knobs(node: Node) -> Mapping[str, Knob]:
     """Knobs that ``addUserKnob`` lines of a node declare, by name; lines that declare none are passed over."""
+    return _user_knobs(tuple(text for name, text in node.lines if name == "addUserKnob"))
+
+
+@lru_cache(maxsize=1024)
+def _user_knobs(lines: tuple[str, ...]) -> Mapping[str, Knob]:
     found = {}
-    for name, text in node.lines:
-        if name == "addUserKnob":
-            try:
-                knob = declared(text)
-            except (FactError, tcl.TclError):
-                continue
-            found[knob.name] = knob
+    for text in lines:
+        try:
+            knob = declared(text)
+        except (FactError, tcl.TclError):
+            continue
+        found[knob.name] = knob
     return found
 
 

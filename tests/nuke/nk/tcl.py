@@ -11,6 +11,7 @@ NAMED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": 
 ESCAPE = re.compile(
     r"\\(?:\r?\n[ \t]*|x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|U[0-9A-Fa-f]{1,8}|[0-7]{1,3}|[\s\S])", re.ASCII
 )
+BRACES = re.compile(r"\\[\s\S]|[{}]")
 VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))", re.ASCII)
 
 Run = Callable[[list], str]
@@ -118,17 +119,11 @@ def _joined(braced: str) -> str:
 
 def _brace(text: str, at: int) -> int:
     """Offset of the brace that closes the one at ``at``."""
-    depth, here = 0, at
-    while here < len(text):
-        if text[here] == "\\":
-            here += 1
-        elif text[here] == "{":
-            depth += 1
-        elif text[here] == "}":
-            depth -= 1
-            if not depth:
-                return here
-        here += 1
+    depth = 0
+    for match in BRACES.finditer(text, at):
+        depth += {"{": 1, "}": -1}.get(match.group(), 0)
+        if not depth:
+            return match.start()
     raise TclError("missing close-brace", at)
 
 

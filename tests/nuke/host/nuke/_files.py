@@ -8,7 +8,7 @@ from typing import Any
 
 from nk.script import Node as Data
 
-from nuke._session import FACTS, session
+from nuke._session import FACTS, run_code, session
 
 
 def gizmo(name: str) -> str | None:
@@ -61,7 +61,7 @@ def _callback(data: Data, event: str, run: Any) -> None:
     try:
         code = data.values.get(event[0].lower() + event[1:], "")
         if code:
-            exec(compile(code, f"<{event} of {data.path}>", "exec"), {"__name__": "__main__"})
+            run_code(code, f"{event} of {data.path}")
         run(event, data.cls, True)
     finally:
         session.this.pop()

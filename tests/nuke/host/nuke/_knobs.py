@@ -15,7 +15,7 @@ from nk.script import Node as Data
 from nk.script import Script
 from nk.values import Values
 
-from nuke._session import FACTS, session
+from nuke._session import FACTS, run_code, session
 
 CODES = {kind: code for code, (kind, _) in USER_KINDS.items()}
 NUMERIC = SINGLE | EXACT | {"IArray_Knob"}
@@ -596,7 +596,7 @@ class PyScript_Knob(Script_Knob):
         session.on_main("PyScript_Knob.execute")
         session.this.append((self._data, self))
         try:
-            exec(compile(self.command(), f"<button {self.fullyQualifiedName()}>", "exec"), {"__name__": "__main__"})
+            run_code(self.command(), f"button {self.fullyQualifiedName()}")
         finally:
             session.this.pop()
 

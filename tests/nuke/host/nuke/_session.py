@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ class Session:
         self.selected: list[Data] = []
         self.open_panels: set[Data] = set()
         self.this: list[tuple[Data | None, Any]] = []
-        self.reached: list[Data] = []
+        self.reached: set[Data] = set()
         self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.callbacks: dict[str, list[tuple[Callable[..., Any], tuple, dict, str]]] = {}
         self.messages: list[tuple[str, str]] = []
@@ -61,7 +62,7 @@ class Session:
             return
         if self.limited and len(self.reached) >= MOST:
             raise RuntimeError(f"Python reaches only {MOST} nodes in this mode; {data.path} would be one more")
-        self.reached.append(data)
+        self.reached.add(data)
 
     def blame(self, where: str, error: BaseException) -> None:
         """Keep an exception that a callback let out: Nuke prints it and goes on."""
@@ -76,3 +77,8 @@ class Session:
 
 
 session = Session()
+
+
+def run_code(code: str, where: str) -> None:
+    """Run a knob's Python as the host does: in a main module that has imported ``nuke``."""
+    exec(compile(code, f"<{where}>", "exec"), {"__name__": "__main__", "nuke": sys.modules["nuke"]})
