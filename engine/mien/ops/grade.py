@@ -32,8 +32,19 @@ def apply(image: Image, grade: Grade) -> Image:
     if flat.dim() > 2:
         return torch.stack([apply(one, grade) for one in image])
     tables = _tables(grade, flat)
-    moved = [_finite(piece, grade, tables) for piece in flat.split(spaces.piece(flat), -1)]
-    return torch.cat(moved, -1).view(image.shape)
+    turn = spaces.turn(grade.space)
+    plain = tables is None and turn is not None
+    if plain:
+        # What is affine along opponent axes is affine before the turn to them: the turns there and back are saved.
+        assert turn is not None
+        matrix, offset = (torch.tensor(part, dtype=torch.float64) for part in (grade.matrix, grade.offset))
+        grade = replace(grade, matrix=triples(turn.T @ matrix @ turn), offset=triple(turn.T @ offset))
+    result = torch.empty_like(flat)
+    size = spaces.piece(flat)
+    for start in range(0, flat.shape[-1], size):
+        piece = flat[..., start : start + size]
+        result[..., start : start + size] = _finite(piece, grade, tables, plain)
+    return result.view(image.shape)
 
 
 def move(colors: Tensor, grade: Grade) -> Tensor:
@@ -173,10 +184,13 @@ def _moved(colors: Tensor, grade: Grade, tables: Tensor | None) -> Tensor:
     return moved + lookup.lattice(spaces.opponent(colors, grade.space), tables, grade.low, grade.high)
 
 
-def _finite(colors: Tensor, grade: Grade, tables: Tensor | None) -> Tensor:
-    """The move on scene-linear (3, n) colors; what is inf or NaN stays."""
-    moved = spaces.decode(_moved(spaces.encode(colors, grade.space), grade, tables), grade.space)
-    if grade.space == "linear":
+def _finite(colors: Tensor, grade: Grade, tables: Tensor | None, plain: bool) -> Tensor:
+    """The move on scene-linear (3, n) colors; what is inf or NaN stays. A ``plain`` one is of unturned responses."""
+    if plain:
+        moved = spaces.from_responses(_affine(spaces.responses(colors, grade.space), grade), grade.space)
+    else:
+        moved = spaces.decode(_moved(spaces.encode(colors, grade.space), grade, tables), grade.space)
+    if grade.space == "linear" or bool(torch.isfinite(moved.sum())):
         return moved
     return torch.where(colors.isfinite(), moved, colors)
 

@@ -194,19 +194,26 @@ def _extent(matte: Matte) -> tuple[slice, slice]:
 
 
 def _moments(colors: Tensor, weight: Tensor, total: float, space: str) -> tuple[Tensor, Tensor]:
-    """Sums in double precision about a first guess of the mean, piece by piece."""
-    some, few = spaces.encode(colors[:, ::64], space), weight[::64]
-    guess = (torch.mv(some, few) / few.sum().clamp_min(1e-12)).double()
+    """Sums about a first guess of the mean, piece by piece."""
+    some, few = spaces.responses(colors[:, ::64], space), weight[::64]
+    guess = torch.mv(some, few) / few.sum().clamp_min(1e-12)
     squares = torch.zeros(3, 3, dtype=torch.float64, device=colors.device)
     sums = torch.zeros(3, dtype=torch.float64, device=colors.device)
     size = spaces.piece(colors)
+    # Logarithms are not known to more digits than single precision keeps in a piece's sums.
+    exact = torch.float64 if space == "linear" else colors.dtype
     for piece, share in zip(colors.split(size, 1), weight.split(size)):
-        away = spaces.encode(piece, space).double() - guess[:, None]
+        away = spaces.responses(piece, space).to(exact) - guess[:, None].to(exact)
         weighed = away * share
         squares += torch.matmul(weighed, away.T)
         sums += weighed.sum(1)
     middle = sums / total
-    return guess + middle, squares / total - torch.outer(middle, middle)
+    mean, covariance = guess.double() + middle, squares / total - torch.outer(middle, middle)
+    turn = spaces.turn(space)
+    if turn is None:
+        return mean, covariance
+    turn = turn.to(mean.device)
+    return turn @ mean, turn @ covariance @ turn.T
 
 
 def _below(colors: Tensor, weight: Tensor, share: float) -> Tensor:

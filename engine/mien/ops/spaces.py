@@ -39,21 +39,37 @@ def encode(colors: Tensor, space: str) -> Tensor:
     ``log`` is asinh(v / TOE): above the toe one stop is ln 2 on every channel. ``perceptual`` is the same of cone
     responses, turned to the opponent axes of Ruderman et al. 1998, in which Reinhard et al. 2001 match.
     """
-    if space == "linear":
-        return colors
-    if space == "log":
-        return _asinh(colors / TOE)
-    return torch.matmul(colors.new_tensor(OPPONENT), _asinh(torch.matmul(colors.new_tensor(CONES) / TOE, colors)))
+    values = responses(colors, space)
+    return torch.matmul(values.new_tensor(OPPONENT), values) if space == "perceptual" else values
 
 
 def decode(colors: Tensor, space: str) -> Tensor:
     """Undo ``encode``."""
+    turned = torch.matmul(colors.new_tensor(OPPONENT).T, colors) if space == "perceptual" else colors
+    return from_responses(turned, space)
+
+
+def responses(colors: Tensor, space: str) -> Tensor:
+    """``encode`` but for the turn of the perceptual space: what is affine in one is in the other."""
     if space == "linear":
         return colors
     if space == "log":
-        return colors.sinh() * TOE
-    cones = torch.matmul(colors.new_tensor(OPPONENT).T, colors).sinh()
-    return torch.matmul(torch.linalg.inv(colors.new_tensor(CONES)) * TOE, cones)
+        return _asinh(colors * (1 / TOE))
+    return _asinh(torch.matmul(colors.new_tensor(CONES) / TOE, colors))
+
+
+def from_responses(values: Tensor, space: str) -> Tensor:
+    """Undo ``responses``."""
+    if space == "linear":
+        return values
+    if space == "log":
+        return values.sinh() * TOE
+    return torch.matmul(torch.linalg.inv(values.new_tensor(CONES)) * TOE, values.sinh())
+
+
+def turn(space: str) -> Tensor | None:
+    """(3, 3) what takes ``responses`` to ``encode``, or None where they are alike."""
+    return torch.tensor(OPPONENT, dtype=torch.float64) if space == "perceptual" else None
 
 
 def opponent(colors: Tensor, space: str) -> Tensor:
