@@ -12,4 +12,4 @@ if os.environ.get("MIEN_CHECK"):
 
         checks.begin(os.environ["MIEN_CHECK"])
     except ValueError as error:
-        raise RuntimeError("mien: %s" % error) from None
+        raise RuntimeError(f"mien: {error}") from None

@@ -4,7 +4,7 @@ try:
     from mien_nuke import toolbar
 
     toolbar.build()
-except Exception:
+except Exception:  # noqa: BLE001 - nothing of mien may keep Nuke from starting
     import traceback
 
     import nuke

@@ -512,6 +512,17 @@ def test_tracking_says_who_was_found(engine, made):
             engine.call("track", PATIENCE, **{**fields, name: value})
 
 
+def test_a_track_goes_to_other_programs(engine, made, tmp_path):
+    fields = {"folder": str(made.folder), "track": str(made.track), "outputs": ["out/face.nk", "out/face.csv"]}
+    answer = engine.call("export", PATIENCE, **fields)
+    assert [Path(path).name for path in answer["written"]] == ["face.nk", "face.csv"]
+    assert "CornerPin2D {" in (made.folder / "out" / "face.nk").read_text()
+    with pytest.raises(EngineError, match="no face called 'nobody'"):
+        engine.call("export", PATIENCE, **fields, face="nobody")
+    with pytest.raises(EngineError, match="outside the job's folder"):
+        engine.call("export", PATIENCE, **{**fields, "outputs": [str(tmp_path / "a.nk")]})
+
+
 def test_a_training_of_pairs_runs_through_the_service(tmp_path):
     rng = np.random.default_rng(4)
     for name in ("before", "after"):

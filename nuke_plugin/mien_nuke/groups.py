@@ -24,6 +24,11 @@ COLORS = {
 UNITS = {"face": "face widths", "px": "pixels of the plate", "frames": "frames", "degrees": "degrees"}
 LIVE = 'which {{"parent.live_on && parent.live_frame == frame ? 2 : parent.show"}}'
 """The quick picture is shown on the frame that it is of."""
+HAND = {
+    "left_eye": (910, 590), "right_eye": (1010, 590), "nose": (960, 540), "left_mouth": (925, 490),
+    "right_mouth": (995, 490),
+}  # fmt: skip
+"""Where the points lie before they are dragged."""
 WHOLE = ("convert_face", "track_faces", "smooth_track")
 """Nodes that MienConvert and MienTrack hold."""
 BUTTON = """try:
@@ -216,13 +221,22 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
             "colorspace scene_linear",
             "name Live",
         ),
-        *text.node("Reformat", "type scale", 'scale {{"max(parent.live_scale, 1)"}}', "filter linear", "name Live_size"),
+        *text.node("Reformat", "type scale", 'scale {{"max(parent.live_scale, 1)"}}', "filter linear", "name Scaled"),
         *text.node("Read", "inputs 0", 'file "\\[value parent.render]"', "first 1", "last 1", *read, "name Render"),
         *text.node("Input", "inputs 0", "name plate"),
         *text.node("Switch", "inputs 3", LIVE, "name Show"),
         *text.node("Output", "name Output1"),
     ]
     return text.group("MienConvert1", knobs, inner, help_of(declared["convert_face"]), COLORS["convert"])
+
+
+def point(name: str, place: tuple) -> list:
+    """A point that is dragged in the viewer."""
+    tip = "Left and right are those of the picture."
+    return [
+        text.user(12, name, name.replace("_", " "), tip),
+        text.knob(name, text.several([text.number(number) for number in place])),
+    ]
 
 
 def track(declared: Mapping[str, Any]) -> str:
@@ -235,7 +249,7 @@ def track(declared: Mapping[str, Any]) -> str:
         user(3, "mien_version", "", flags=("+INVISIBLE",)),
         knob("mien_version", str(VERSION)),
         user(2, "track", "track", "Where the track is written. Empty: the shot's own file."),
-        user(1, "face", "face", "Name of the person. Empty: who is seen longest and largest."),
+        user(4, "face", "face", "Who is meant; auto is who is seen longest and largest.", "", ("auto",)),
         user(43, "faces", "faces", "Who was found, and in which frames."),
     ]
     for param in declared["track_faces"]["params"]:
@@ -245,6 +259,11 @@ def track(declared: Mapping[str, Any]) -> str:
     knobs += [
         button("analyse", "Track", "Find and follow every face.", "track_only", True),
         button("cancel", "Cancel", "End what runs.", "cancel"),
+        user(20, "hand_tab", "By hand"),
+        user(26, "hand_note", "", "", "Drag the points onto the face, set a key, and track again: keys are the truth."),
+        *(line for name, place in HAND.items() for line in point(name, place)),
+        button("key", "Set key", "Place the face by hand on the viewed frame.", "key", True),
+        user(20, "follow_tab", "Follow"),
         button(
             "pins",
             "Make CornerPin2D and Transform",

@@ -111,7 +111,7 @@ def begin(convert: Any) -> None:
     try:
         nodes.shot_folder(convert).mkdir(parents=True, exist_ok=True)
     except (nodes.ShotError, OSError) as error:
-        convert["status"].setValue("live: %s" % error)
+        convert["status"].setValue(f"live: {error}")
         return
     ask(convert)
 
@@ -155,7 +155,7 @@ def ask(convert: Any, scale: Any = None) -> None:
     try:
         recipe, folder = nodes.document(convert), nodes.shot_folder(convert)
     except (nodes.ShotError, ValueError) as error:
-        convert["status"].setValue("live: %s" % error)
+        convert["status"].setValue(f"live: {error}")
         return
     watch.request = talk.engine().ask(
         "render", listen=partial(_hear, name), recipe=recipe, folder=folder.as_posix(), frame=nuke.frame(),
@@ -181,7 +181,7 @@ def _answered(name: str, event: dict) -> None:
         _show(convert, event)
     elif event["event"] in ("error", "died"):
         convert["live_on"].setValue(False)
-        convert["status"].setValue("live: %s" % event.get("message", ""))
+        convert["status"].setValue(f"live: {event.get('message', '')}")
     if watch.changed:
         ask(convert)
     elif event["event"] == "done" and event["scale"] != 1:
@@ -204,16 +204,10 @@ def _show(convert: Any, answer: dict) -> None:
     convert["live_on"].setValue(True)
     if again:
         convert.node("Live")["reload"].execute()
-    size = "" if answer["scale"] == 1 else " at %g" % answer["scale"]
+    size = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
     face = "" if answer["face"] else ", no face"
-    words = "live: frame %d%s, %.2f s%s%s" % (
-        answer["frame"],
-        size,
-        answer["seconds"],
-        face,
-        SOLVED.get(answer["solve"], ""),
-    )
-    convert["status"].setValue(words)
+    solved = SOLVED.get(answer["solve"], "")
+    convert["status"].setValue(f"live: frame {answer['frame']}{size}, {answer['seconds']:.2f} s{face}{solved}")
 
 
 def _node(name: str) -> Any:

@@ -37,10 +37,8 @@ def build() -> None:
     menu.addSeparator()
     for entry in nodes.declared().values():
         if entry["id"] not in WHOLE:
-            name = "Mien" + title(entry["id"])
-            menu.addMenu(WORDS.get(entry["group"], "More")).addCommand(
-                name, partial(place, name), tooltip=entry["help"]
-            )
+            name, inner = "Mien" + title(entry["id"]), menu.addMenu(WORDS.get(entry["group"], "More"))
+            inner.addCommand(name, partial(place, name), tooltip=entry["help"])
     menu.addSeparator()
     menu.addCommand("Check before rendering", checked)
     menu.addCommand("Engine ...", engine)
@@ -60,7 +58,7 @@ def checked() -> None:
     else:
         checks.begin("warn")
         nuke.message(
-            "mien: before a Write renders, missing and stale frames of the MienConverts that feed it are told."
+            "mien: before a Write renders, missing and stale frames of the MienConverts before it are told."
         )
 
 
@@ -72,13 +70,14 @@ def engine() -> None:
     try:
         python = find_python()
     except EngineError as error:
-        nuke.message("mien: %s" % error)
+        nuke.message(f"mien: {error}")
         return
     from mien_nuke import talk
 
     def finish(shown: talk.Shown) -> None:
         facts = shown.answer
-        said = shown.error or "engine %s on %s" % (facts.get("engine"), facts.get("device_name") or facts.get("device"))
-        nuke.message("mien: %s\n%s" % (said, python))
+        device = facts.get("device_name") or facts.get("device")
+        said = shown.error or f"engine {facts.get('engine')} on {device}"
+        nuke.message(f"mien: {said}\n{python}")
 
     talk.work("engine", "mien: starting the engine", "status", finish, wait=True)

@@ -136,7 +136,7 @@ driver.spin(lambda: live.eye.watched['MienConvert1'].request is None, 60)
 print(json.dumps([first, convert['status'].value(), driver.problems(), driver.messages()]))
 """
     )
-    first, second, problems, messages = run(tmp_path, body)
+    _, second, problems, messages = run(tmp_path, body)
     assert "nowhere" in second and problems == [] and messages == []
 
 

@@ -3,7 +3,7 @@
 from mien.commands.convert import ConvertArguments, convert_shot, render_recipe
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
 from mien.commands.reenacting import Reenacting
-from mien.commands.track import TrackArguments, track_shot
+from mien.commands.track import TrackArguments, export_track, track_shot
 
 __all__ = [
     "ConvertArguments",
@@ -12,6 +12,7 @@ __all__ = [
     "Reenacting",
     "TrackArguments",
     "convert_shot",
+    "export_track",
     "open_plate",
     "render_recipe",
     "track_shot",

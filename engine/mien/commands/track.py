@@ -1,6 +1,6 @@
 """``mien track``: where every face of a shot is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from mien import tracking
 from mien.chain import declaration
 from mien.commands.plate import OpenPlate, PlateArguments, open_plate
 from mien.files.exchange import placed_in, read_foreign, write_foreign
-from mien.files.tracks import write_tracks
+from mien.files.tracks import read_tracks, write_tracks
 from mien.footage import ShotFootage
 from mien.job import choose_device
 from mien.models import backends
@@ -139,6 +139,29 @@ def track_shot(plate: PlateArguments, output: Path, arguments: TrackArguments, t
     absent = opened.shot.missing
     missing = {frame: f"Frame {frame} of {opened.shot.path} is missing. Render or copy it." for frame in absent}
     return Outcome(tuple(written), done=done, failed={**missing, **failures})
+
+
+def export_track(track: Path, outputs: Sequence[Path], face: str | None, settings: Mapping[str, Any]) -> Outcome:
+    """Write what a track file holds for other programs, smoothed as ``smooth_track.NAME`` settings say.
+
+    Args:
+        track: Track file.
+        outputs: Files to write, of the endings that ``write_foreign`` knows.
+        face: Name of the only person to write; None for all who are not ignored.
+        settings: ``smooth_track.NAME`` to values.
+
+    Raises:
+        MienError: There is no such person, or a file cannot be read or written.
+    """
+    smoothing = node_settings("smooth_track", settings)
+    held = read_tracks(track)
+    tracks = tuple(each for each in held.tracks if face in (None, each.name))
+    if not tracks:
+        names = ", ".join(each.name for each in held.tracks) or "nobody"
+        raise MienError(f"{track} has no face called {face!r}. It has {names}.")
+    smooth = tuple(tracking.smooth(each, **smoothing) for each in tracks)
+    written = [str(made) for path in outputs for made in write_foreign(path, smooth, held.plate)]
+    return Outcome(tuple(written), done=len(outputs))
 
 
 def tell_faces(tracks: tuple[FaceTrack, ...], plate: OpenPlate, tell: Tell) -> None:

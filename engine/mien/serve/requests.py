@@ -104,6 +104,17 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a track for other programs, by the endings of ``outputs``; ``face`` alone, if it is named."""
+
+    folder: str
+    track: str
+    outputs: tuple[str, ...]
+    face: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
     """A recipe, as a file or in the request itself, with changed settings.
 
@@ -238,6 +249,7 @@ COMMANDS: Mapping[str, tuple[type[Any], Lane]] = types.MappingProxyType(
         "clear": (Clear, "view"),
         "quit": (Quit, "at once"),
         "track": (Track, "batch"),
+        "export": (Export, "batch"),
         "solve": (Solve, "batch"),
         "render": (Render, "batch"),
         "check": (Check, "batch"),

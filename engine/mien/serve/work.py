@@ -12,7 +12,7 @@ from mien import recipe as recipes
 from mien import session as sessions
 from mien.chain import declaration, face_in
 from mien.color import Colors, load
-from mien.commands import PlateArguments, TrackArguments, track_shot
+from mien.commands import PlateArguments, TrackArguments, export_track, track_shot
 from mien.commands.convert import ConvertArguments, make_identity, run_job
 from mien.commands.farm import FarmArguments, farm
 from mien.declare import nearest
@@ -29,6 +29,7 @@ from mien.serve.fence import Fence
 from mien.serve.requests import (
     Check,
     Clear,
+    Export,
     Farm,
     Id,
     Inspect,
@@ -87,6 +88,8 @@ class Work:
                 return self._identity(request, tell)
             if isinstance(request, Track):
                 return self._track(request, tell)
+            if isinstance(request, Export):
+                return self._export(request)
             if isinstance(request, Train):
                 return self._train(ticket, request, tell)
             if isinstance(request, Clear):
@@ -200,6 +203,11 @@ class Work:
             for face in read_tracks(output).tracks
         ]
         return {**plain(outcome), "faces": faces}
+
+    def _export(self, request: Export) -> Mapping[str, Any]:
+        folder = self._fence.folder(request.folder)
+        outputs = tuple(self._fence.output(path, folder) for path in request.outputs)
+        return plain(export_track(folder / request.track, outputs, request.face, request.settings))
 
     def _train(self, ticket: Ticket, request: Train, tell: Tell) -> Mapping[str, Any]:
         from mien.serve.training import run_training
