@@ -78,7 +78,8 @@ def measure(
         shapes = ", ".join(str(tuple(t.shape)) for t in (face, plate, matte))
         raise ValueError(f"face, plate and matte must cover the same region, not {shapes}")
     weight = sharpness.under(matte, MARGIN * face_width)
-    weight = weight * torch.isfinite(face).all(0) * torch.isfinite(plate).all(0)
+    if not bool(torch.isfinite(face.sum() + plate.sum())):
+        weight = weight * torch.isfinite(face).all(0) * torch.isfinite(plate).all(0)
     total = float(weight.sum())
     if total < FEWEST:
         return replace(NOTHING, face_width=face_width)

@@ -148,10 +148,15 @@ def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image
 
 
 def _farthest(image: Tensor, radius: int, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The largest or smallest of the square of neighbors around each pixel of (..., H, W), by doubling its side."""
+    """The largest or smallest of the square of neighbors around each pixel of (..., H, W)."""
     planes = image.reshape(-1, 1, *image.shape[-2:])
     padded = F.pad(planes, (radius,) * 4, mode="replicate")
-    found = padded.view(*image.shape[:-2], *padded.shape[-2:])
+    return _within(padded.view(*image.shape[:-2], *padded.shape[-2:]), radius, which)
+
+
+def _within(padded: Tensor, radius: int, which: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The same of a picture that is ``radius`` pixels larger all around, by doubling the square's side."""
+    found = padded
     for axis in (-2, -1):
         seen, side = 1, 2 * radius + 1
         while seen < side:
@@ -206,11 +211,13 @@ def gradients(picture: Tensor, weight: Tensor) -> Tensor:
 
 
 def _products(picture: Tensor, weight: Tensor) -> Tensor:
-    x = (picture[:, 1:-1, 2:] - picture[:, 1:-1, :-2]) / 2
-    y = (picture[:, 2:, 1:-1] - picture[:, :-2, 1:-1]) / 2
-    inner = weight[:, 1:-1, 1:-1].double()
-    total = inner.sum().clamp_min(1e-12)
-    return torch.stack([((a * b).sum(0, keepdim=True) * inner).sum() / total for a, b in ((x, x), (x, y), (y, y))])
+    x = picture[:, 1:-1, 2:] - picture[:, 1:-1, :-2]
+    y = picture[:, 2:, 1:-1] - picture[:, :-2, 1:-1]
+    inner = weight[:, 1:-1, 1:-1]
+    total = 4 * inner.sum(dtype=torch.float64).clamp_min(1e-12)
+    # Rows are summed in single precision, and their sums in double.
+    sums = [((a * b) * inner).sum(-1).sum(dtype=torch.float64) for a, b in ((x, x), (x, y), (y, y))]
+    return torch.stack(sums) / total
 
 
 def difference(
@@ -272,6 +279,6 @@ def _misfits(places: Tensor, goal: Tensor, line: Tensor, trust: Tensor, shifts: 
 def under(matte: Matte, size: float) -> Matte:
     """The part of a (1, H, W) matte that lies at least ``size`` pixels inside its edge, soft."""
     radius = max(1, round(size))
-    empty = -(matte > 0.5).to(matte)[None]
-    across = F.max_pool2d(empty, (1, 2 * radius + 1), 1, (0, radius))
-    return -F.max_pool2d(across, (2 * radius + 1, 1), 1, (radius, 0))[0] * matte
+    # Bytes; what lies beyond the picture takes nothing away. The side of the square doubles with each step.
+    inner = F.pad((matte > 0.5).to(torch.uint8), (radius,) * 4, value=1)
+    return _within(inner, radius, torch.minimum) * matte
