@@ -68,6 +68,18 @@ def write(folder: Path, frame: int, document: Mapping[str, Any]) -> Path:
     return path
 
 
+def read(folder: Path, frame: int, person: str = "") -> dict[str, Point]:
+    """The five points of a frame's key; none where there is no such key."""
+    for path in (folder / f"{person}@{frame}.json", folder / f"{frame}.json"):
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            if document.get("scheme") == "five" and document.get("origin") == "top left":
+                return {str(name): (float(x), float(y)) for name, (x, y) in document["points"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return {}
+
+
 def near(points: Mapping[str, Point], at: Point, reach: float) -> str:
     """The point nearest to a place; empty where none is within reach."""
     distances = {name: ((x - at[0]) ** 2 + (y - at[1]) ** 2) ** 0.5 for name, (x, y) in points.items()}

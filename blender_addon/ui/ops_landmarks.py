@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Any
 
+import blf
 import bpy
 import gpu
 from bpy.props import BoolProperty
@@ -18,7 +19,7 @@ from .props import shot_of, state
 
 REACH = 14.0
 """Pixels of the screen within which a point is taken hold of."""
-PLACED, NEXT = (1.0, 0.75, 0.2, 1.0), (0.3, 0.8, 1.0, 1.0)
+PLACED, HELD, SHADE = (1.0, 0.75, 0.2, 1.0), (0.3, 0.8, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0)
 CROSS = 9
 
 
@@ -54,10 +55,10 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
     def invoke(self, context: Any, event: Any) -> set[str]:
         """Begin on the shown frame, with the points that it has."""
         try:
-            keys_folder(context.scene)
+            folder = keys_folder(context.scene)
         except REFUSED as error:
             return refuse(self, str(error))
-        self.points: dict[str, landmarks.Point] = {}
+        self.points = landmarks.read(folder, context.scene.frame_current, context.scene.mien.face)
         self.held = ""
         self.frame, self.scene, self.size = context.scene.frame_current, context.scene.name, picture_size(context)
         self.area = context.area
@@ -85,14 +86,24 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
         return float(x), float(y)
 
     def draw(self, region: Any) -> None:
-        """A cross at each point."""
+        """A cross and a name at each point, dark around light so that it is seen on any picture."""
         shader = gpu.shader.from_builtin("UNIFORM_COLOR")
         for name, point in self.points.items():
             x, y = self.on_screen(region, point)
-            ends = [(x - CROSS, y), (x + CROSS, y), (x, y - CROSS), (x, y + CROSS)]
-            shader.bind()
-            shader.uniform_float("color", NEXT if name == self.held else PLACED)
-            batch_for_shader(shader, "LINES", {"pos": ends}).draw(shader)
+            color = HELD if name == self.held else PLACED
+            for thick, shade in ((2, SHADE), (1, color)):
+                for long, wide in ((CROSS + thick, thick), (thick, CROSS + thick)):
+                    corners = [(x - long, y - wide), (x + long, y - wide), (x - long, y + wide), (x + long, y + wide)]
+                    shader.bind()
+                    shader.uniform_float("color", shade)
+                    batch_for_shader(shader, "TRI_STRIP", {"pos": corners}).draw(shader)
+            blf.size(0, 12)
+            blf.enable(0, blf.SHADOW)
+            blf.shadow(0, 3, *SHADE)
+            blf.color(0, *color)
+            blf.position(0, x + CROSS + 6, y + 4, 0)
+            blf.draw(0, name)
+            blf.disable(0, blf.SHADOW)
 
     def modal(self, context: Any, event: Any) -> set[str]:
         """Follow the pointer; everything else goes on to the editor."""

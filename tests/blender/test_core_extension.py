@@ -26,7 +26,7 @@ from mien.files.exchange.points import read_points
 from shots import FIRST, Made, make_shot
 
 ADAPTER = source()
-PLATFORM = {"bpy", "gpu", "gpu_extras", "numpy"}
+PLATFORM = {"blf", "bpy", "gpu", "gpu_extras", "numpy"}
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +233,8 @@ def test_a_key_is_one_that_tracking_takes(core: SimpleNamespace, tmp_path: Path)
     placed = read_points(path, 100)
     assert placed.scheme == "five" and placed.person == "anna"
     assert placed.positions[1].tolist() == [30.5, 20.0]
+    assert core.landmarks.read(path.parent, 1042, "anna")["nose"] == (20.0, 30.0)
+    assert core.landmarks.read(path.parent, 1042, "berta") == core.landmarks.read(path.parent, 7) == {}
     numbered = core.landmarks.key({f"mesh {n}": (float(n), 1.0) for n in (1, 33, 61, 263, 291)})
     placed = read_points(core.landmarks.write(tmp_path, 7, numbered), 100)
     assert placed.scheme == "mesh" and set(placed.indices) == {1, 33, 61, 263, 291}
