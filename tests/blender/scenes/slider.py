@@ -29,11 +29,14 @@ def steps(hands, archive, facts_file, report, changes):
     host.set_up(scene, facts, Path(facts_file).parent / "mien")
     area = hands.area("NODE_EDITOR")
     area.spaces[0].show_region_asset_shelf, area.spaces[0].show_backdrop = False, True
-    with hands.over(area):
-        bpy.ops.mien.build_shot(view_transform="STANDARD")
-        scene.frame_set(facts.first)
-        bpy.ops.mien.convert_shot()
+    scene.render.compositor_device = "CPU"
     state = bpy.context.window_manager.mien
+    with hands.over(area):
+        bpy.ops.mien.start_shot()
+    yield from hands.wait_for(lambda: not state.busy, 60)
+    scene.frame_set(facts.first)
+    with hands.over(area):
+        bpy.ops.mien.convert_shot()
     took = yield from hands.wait_for(lambda: not state.busy, 120)
     hands.check(took is not None and not state.error, f"converted in {took} s: {state.error}")
     took = yield from hands.wait_for(lambda: face_shown(hands), 20)
