@@ -91,7 +91,7 @@ def point_at(tree: Any, shot: Shot, first: int, last: int, colorspace: str) -> N
         image = node.image
         path = file_at(shot.sequence(role), first)
         if bpy.path.abspath(image.filepath) != path or image.source != "SEQUENCE":
-            image.filepath = path
+            image.filepath = beside(path)
             image.source = "SEQUENCE"
         name = "Non-Color" if role == "matte" else colorspace
         if image.colorspace_settings.name != name:
@@ -100,6 +100,12 @@ def point_at(tree: Any, shot: Shot, first: int, last: int, colorspace: str) -> N
         if image.alpha_mode != alpha:
             image.alpha_mode = alpha
         show_range(node, first, last)
+
+
+def beside(path: str) -> str:
+    """A path as the file keeps it: relative where it lies below the file's folder, so that both move together."""
+    here = Path(bpy.data.filepath).parent if bpy.data.filepath else None
+    return str(bpy.path.relpath(path)) if here is not None and here in Path(path).parents else path
 
 
 def show_range(node: Any, first: int, last: int) -> None:
