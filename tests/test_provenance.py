@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,13 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mien import recipe as recipes
 from mien.commands.qc import QcArguments, check_shot
 from mien.commands.verify import SignArguments, sign_shot, verify_files
 from mien.credentials import SOURCE_TYPE, check, embed, embedded, open_studio, sign
+from mien.deliver import Destination
 from mien.files.delivery import write_movie
 from mien.files.shot import open_shot, read_region
 from mien.inspection import facts_of
+from mien.job import open_job
 from mien.provenance import read_sidecar, sidecar_of
+from mien.qc.shot import files_of
 from mien.recipe import RecipeError
 from mien.types import MienError
 from qc.rendered import rendered
@@ -143,8 +147,8 @@ class TestRecord:
         assert record["likeness"] == "Nobody" and record["release"] == "R-17" and record["engine"] == "mien 0.1.0"
         assert record["identity"] == "b" * 32 and record["recipe"] == "a" * 32 and record["frames"] == [1001, 1004]
         assert record["flags"] == [{"frame": 1002, "words": "warmer", "by": "A. Supervisor"}]
-        assert record["plate_files"] == {"shot.1002.exr": "f" * 32} and len(record["files"]) == 4
-        assert record["digital_source_type"] == SOURCE_TYPE
+        assert record["plate_files"] == {"shot.1002.exr": "f" * 32} and len(record["files"]) == 5
+        assert "shot.mov" in record["files"] and record["digital_source_type"] == SOURCE_TYPE
         assert [step["node"] for step in record["steps"]][-1] == "composite"
 
     def test_any_frame_leads_to_it(self, out, studio):
@@ -166,9 +170,25 @@ class TestRecord:
         sign_shot(SignArguments(out), heard)
         assert "no certificate" in heard.words and (out / "shot.mov").read_bytes() == before
         wrong, said = verified(out)
-        assert not wrong and "not signed" in said and "4 files as they were" in said
+        assert not wrong and "not signed" in said and "5 files as they were" in said
         wrong, _ = verified(out, signed=True)
         assert len(wrong) == 2 and "nobody signed" in wrong[0] and "no content credentials" in wrong[1]
+
+    def test_a_changed_movie_is_found_though_nobody_signed_it(self, out):
+        sign_shot(SignArguments(out), Heard())
+        (out / "shot.mov").write_bytes((out / "shot.mov").read_bytes() + b"x")
+        assert verified(out)[0] == [f"{out / 'shot.provenance.json'}: shot.mov was changed"]
+
+    def test_every_kind_of_file_is_named(self, tmp_path):
+        recipe = recipes.read(rendered(tmp_path, count=1).folder / "out/shot.recipe.json")
+        written = replace(recipe, output=replace(recipe.output, write=("host", "stmap", "full", "movie")))
+        names = [path.relative_to(tmp_path).as_posix() for path in files_of(written, tmp_path, 1001).values()]
+        assert names == [
+            "layer/shot.1001.exr", "full/shot.1001.exr", "host/shot_raw.1001.exr", "host/shot_face.1001.exr",
+            "host/shot_matte.1001.exr", "stmap/shot_stabilize.1001.exr", "stmap/shot_restore.1001.exr",
+        ]  # fmt: skip
+        destination = Destination(open_job(written, "cpu"))
+        assert set(destination.files(1001).values()) == set(files_of(written, destination.job.folder, 1001).values())
 
     def test_a_key_without_a_certificate_is_refused(self, out, studio):
         with pytest.raises(RecipeError, match="--certificate"):

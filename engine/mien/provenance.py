@@ -67,6 +67,13 @@ def shot_record(shot: RenderedShot) -> dict[str, Any]:
     }
 
 
+def with_files(record: Mapping[str, Any], folder: Path, paths: Sequence[Path]) -> dict[str, Any]:
+    """A record that also names these files of its folder; others are left out."""
+    inside = [path for path in paths if path.absolute().is_relative_to(folder.absolute())]
+    more = {path.absolute().relative_to(folder.absolute()).as_posix(): content_hash(path) for path in inside}
+    return {**record, "files": {**record["files"], **more}}
+
+
 def brief(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as movies and stills carry it: without the files, of which there may be thousands."""
     return {name: value for name, value in record.items() if name not in ("files", "plate_files", "steps")}

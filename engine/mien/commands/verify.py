@@ -17,6 +17,7 @@ from mien.provenance import (
     shot_record,
     sidecar_of,
     sidecar_path,
+    with_files,
     write_sidecar,
 )
 from mien.qc.shot import open_rendered, recipe_in
@@ -72,6 +73,8 @@ def sign_shot(arguments: SignArguments, tell: Tell) -> Outcome:
             continue
         embed(path, studio, brief(record), path.name, f"mien {ENGINE}")
         written.append(str(path))
+    # What carries the record is part of it as it is now.
+    record = with_files(record, shot.folder, (*movies, *arguments.stills))
     write_sidecar(sidecar_path(shot.folder, shot.name), record, studio)
     return Outcome(tuple(written), done=len(record["files"]))
 

@@ -23,6 +23,13 @@ from mien.types import MienError
 
 LARGEST = 16 << 20
 MOST_WORDS = 500
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "layer": ("",),
+    "full": ("",),
+    "host": ("_raw", "_face", "_matte"),
+    "stmap": ("_stabilize", "_restore"),
+}
+"""What stands behind a shot's name in the names of the files of each kind."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +131,14 @@ def open_rendered(path: Path) -> RenderedShot:
 def files_of(recipe: Recipe, folder: Path, frame: int) -> dict[str, Path]:
     """The pictures that a render writes of a frame, by kind."""
     name, number = recipe.output.name, numbered(frame)
-    named = {
-        "layer": folder / "layer" / f"{name}.{number}.exr",
-        "full": folder / "full" / f"{name}.{number}.exr",
-        "host": folder / "host" / f"{name}_matte.{number}.exr",
-    }
     # A movie is made of layers.
     wanted = {"layer" if kind == "movie" else kind for kind in recipe.output.write}
-    return {kind: path for kind, path in named.items() if kind in wanted}
+    return {
+        f"{kind}{role}": folder / kind / f"{name}{role}.{number}.exr"
+        for kind, roles in ROLES.items()
+        if kind in wanted
+        for role in roles
+    }
 
 
 def _frame(recipe: Recipe, folder: Path, frame: int) -> RenderedFrame:
