@@ -49,6 +49,7 @@ def status(node: Any, words: str) -> None:
 
 def saved_recipe(node: Any) -> Path:
     """Write the recipe of a node as it is now; returns its path."""
+    nodes.settle(node)
     folder = nodes.version_folder(node)
     path = folder / (nodes.name_of(node) + ".recipe.json")
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,10 @@ def _track(node: Any, then: Callable[[], None]) -> None:
     holder = node if nodes.kind(node) == "track_faces" else nodes.track_node(node)
     output = nodes.track_file(node) if nodes.kind(node) != "track_faces" else nodes.own_track(node)
     output.parent.mkdir(parents=True, exist_ok=True)
+    if nodes.kind(node) == "convert_face":
+        nodes.settle(node)
+    if holder is not None and not holder["track"].value():
+        holder["track"].setValue(output.as_posix())
     dialed: dict = {}
     more: dict = {}
     if holder is not None:

@@ -184,6 +184,12 @@ def shot_folder(convert: Any) -> Path:
     return Path(name).parent / "mien" / Path(name).stem
 
 
+def settle(convert: Any) -> None:
+    """Write down where a shot goes once something is made there: a script that is saved as v002 finds it again."""
+    if not convert["folder"].value():
+        convert["folder"].setValue(shot_folder(convert).as_posix())
+
+
 def range_of(convert: Any) -> tuple:
     """First and last frame that are rendered, within the plate's."""
     import nuke
