@@ -213,10 +213,11 @@ def set_knob(text, param, chance):
     return "".join(lines)
 
 
-def test_500_random_chains_have_no_problem_and_are_recipes(tmp_path):
+def test_500_random_chains_have_no_problem_and_each_fifth_is_a_valid_recipe(tmp_path):
     texts = [chains(seed) for seed in range(CHAIN_OF)]
     for seed, text in enumerate(texts):
         assert check(text, FACTS) == [], seed
+    texts = texts[::5]
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     body = (
         SCENE
@@ -236,7 +237,7 @@ print(json.dumps(driver.problems()))
     )
     assert run(tmp_path, body, "-t") == []
     documents = json.loads((tmp_path / "made.json").read_text())
-    assert len(documents) == CHAIN_OF
+    assert len(documents) == len(texts) == CHAIN_OF // 5
     lengths = set()
     for text, document in zip(texts, documents):
         recipe = parse(document, Path("/"))

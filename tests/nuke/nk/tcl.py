@@ -85,10 +85,8 @@ def pieces(text: str) -> list[tuple[str, bool]]:
 
 def _bare(text: str, at: int, ends: str) -> int:
     """Offset of the first of some characters from ``at`` on that no backslash stands before."""
-    while at < len(text) and text[at] not in ends:
-        escape = ESCAPE.match(text, at)
-        at = escape.end() if escape else at + 1
-    return at
+    match = re.compile(rf"(?:{ESCAPE.pattern}|[^\\{ends}])*", re.ASCII).match(text, at)
+    return match.end() if match else at
 
 
 def unescaped(text: str) -> str:
