@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from mien.client import EngineError
 from mien.hosts import recipes
 from mien.hosts.frames import spoken
 from mien.hosts.watch import Shown, freshness
-from mien_nuke import nodes, talk, text
+from mien_nuke import nodes, plates, talk, text
 from mien_nuke.nodes import ShotError
 
 MISTAKES = (ShotError, recipes.ChainError, EngineError, OSError)
@@ -50,6 +50,7 @@ def status(node: Any, words: str) -> None:
 def saved_recipe(node: Any) -> Path:
     """Write the recipe of a node as it is now; returns its path."""
     nodes.settle(node)
+    plates.make(node)
     folder = nodes.version_folder(node)
     path = folder / (nodes.name_of(node) + ".recipe.json")
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +86,14 @@ def track_only(node: Any) -> None:
 def _track(node: Any, then: Callable[[], None]) -> None:
     from mien_nuke import follow
 
-    plate, first, last, _ = nodes.plate_of(node)
+    if nodes.kind(node) == "convert_face":
+        nodes.settle(node)
+    for convert in [node] if nodes.kind(node) == "convert_face" else nodes.behind(node):
+        plates.make(convert)
+    plate, first, last, space = nodes.plate_of(node)
     holder = node if nodes.kind(node) == "track_faces" else nodes.track_node(node)
     output = nodes.track_file(node) if nodes.kind(node) != "track_faces" else nodes.own_track(node)
     output.parent.mkdir(parents=True, exist_ok=True)
-    if nodes.kind(node) == "convert_face":
-        nodes.settle(node)
     if holder is not None and not holder["track"].value():
         holder["track"].setValue(output.as_posix())
     dialed: dict = {}
@@ -118,7 +121,7 @@ def _track(node: Any, then: Callable[[], None]) -> None:
         then()
 
     talk.work(node.name(), "mien: track", "track", finish, folder=str(output.parent), plate=plate, output=str(output),
-              frames=[first, last], settings=dialed, colorspace=nodes.space_of(node), **more)  # fmt: skip
+              frames=[first, last], settings=dialed, colorspace=space or nodes.space_of(node), **more)  # fmt: skip
 
 
 @told
@@ -142,7 +145,7 @@ def _render(node: Any, first: int, last: int) -> None:
 
     def finish(shown: Shown) -> None:
         status(node, shown.line)
-        show(node)
+        show(node, shown.answer.get("color"))
         if shown.error or shown.answer.get("failed"):
             tell(shown.error or f"{shown.line} {shown.answer['failed'][0]['message']}")
 
@@ -156,8 +159,20 @@ def _render(node: Any, first: int, last: int) -> None:
     )
 
 
-def show(node: Any) -> None:
+def spaces(node: Any, color: Mapping[str, str]) -> None:
+    """Have layers read in the space that they hold: the plate's where it is linear, else the working space."""
+    plate = nodes.fed(node, 0)
+    same = plate is not None and plate.Class() == "Read" and color["layer"] == color["plate"]
+    for name in ("Render", "Live"):
+        read = node.node(name)
+        read["raw"].setValue(bool(plate["raw"].value()) if same else False)
+        read["colorspace"].fromScript(plate["colorspace"].toScript() if same else "scene_linear")
+
+
+def show(node: Any, color: Mapping[str, str] | None) -> None:
     """Have the render read again, whatever was read before."""
+    if color is not None:
+        spaces(node, color)
     _, first, last, _ = nodes.plate_of(node)
     node["render"].setValue(nodes.layer_pattern(node))
     read = node.node("Render")

@@ -15,7 +15,7 @@ from mien.client import EngineError, find_python
 from mien.hosts.frames import file_at, frames_of, spoken
 from mien.hosts.recipes import ChainError
 from mien.hosts.watch import freshness
-from mien_nuke import nodes, talk
+from mien_nuke import nodes, plates, talk
 from mien_nuke.nodes import ShotError
 
 MODES = ("warn", "fail")
@@ -88,6 +88,9 @@ def converts(node: Any) -> list:
 def trouble(convert: Any) -> Iterator[str]:
     """What is wrong with the render of a MienConvert, in words that say what to do."""
     try:
+        if plates.changed(convert):
+            yield "what feeds it changed since it was rendered. Render range on it again."
+            return
         recipe = nodes.document(convert)
         first, last = nodes.range_of(convert)
     except (ShotError, ChainError) as error:

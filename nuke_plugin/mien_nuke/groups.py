@@ -24,6 +24,11 @@ COLORS = {
 UNITS = {"face": "face widths", "px": "pixels of the plate", "frames": "frames", "degrees": "degrees"}
 LIVE = 'which {{"parent.live_on && parent.live_frame == frame ? 2 : parent.show"}}'
 """The quick picture is shown on the frame that it is of."""
+CACHE = (
+    "file_type exr", 'datatype "16 bit half"', 'compression "Zip (1 scanline)"', 'metadata "all metadata"',
+    "channels all", "raw true", "create_directories true", "disable true",
+)  # fmt: skip
+"""Writes of inputs that are no Reads: off but while the plug-in runs them, so that no farm renders them by itself."""
 HAND = {
     "left_eye": (910, 590), "right_eye": (1010, 590), "nose": (960, 540), "left_mouth": (925, 490),
     "right_mouth": (995, 490),
@@ -196,6 +201,9 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
         user(26, "status_label", "", "", " "),
         user(1, "status", "status", "What is rendered."),
         user(2, "render", "render", "The rendered layer that is read.", flags=("+STARTLINE",)),
+        # Files of inputs that are no Reads.
+        user(2, "cache", "", flags=("+INVISIBLE",)),
+        user(2, "cache_roto", "", flags=("+INVISIBLE",)),
         # The quick picture is for this session alone: a script never keeps it.
         user(2, "live", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         user(6, "live_on", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
@@ -207,8 +215,12 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
     ]
     read = ("on_error black", "before black", "after black", "colorspace scene_linear", "auto_alpha false")
     inner = [
+        *text.node("Input", "inputs 0", "name plate"),
+        "set Nplate [stack 0]",
+        *text.node("Write", 'file "\\[value parent.cache]"', *CACHE, "name Cache"),
         *text.node("Input", "inputs 0", "name reference", "number 2"),
         *text.node("Input", "inputs 0", "name roto", "number 1"),
+        *text.node("Write", 'file "\\[value parent.cache_roto]"', *CACHE, "name Cache_roto"),
         *text.node(
             "Read",
             "inputs 0",
@@ -223,7 +235,7 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
         ),
         *text.node("Reformat", "type scale", 'scale {{"max(parent.live_scale, 1)"}}', "filter linear", "name Scaled"),
         *text.node("Read", "inputs 0", 'file "\\[value parent.render]"', "first 1", "last 1", *read, "name Render"),
-        *text.node("Input", "inputs 0", "name plate"),
+        "push $Nplate",
         *text.node("Switch", "inputs 3", LIVE, "name Show"),
         *text.node("Output", "name Output1"),
     ]

@@ -135,21 +135,35 @@ def settings(node: Any, entry: Any, prefix: str, first: int, last: int) -> dict:
     return found
 
 
+def fed(convert: Any, index: int) -> Any:
+    """What feeds an input of a MienConvert, dots and MienTracks passed over; None where nothing does."""
+    found = source(convert, index)
+    while found is not None and kind(found) == "track_faces":
+        found = source(found, 0)
+    return found
+
+
+def behind(track: Any) -> list:
+    """MienConverts that a MienTrack feeds."""
+    return [other for other in after(track) if kind(other) == "convert_face"]
+
+
 def plate_of(convert: Any) -> tuple:
-    """Pattern, first and last frame, and color space of the plate that flows into a node.
+    """Pattern, first and last frame of the plate that flows into a node, and its color space where it is known.
 
     Raises:
         ShotError: Nothing does, or nothing that the engine can read.
     """
-    found = source(convert, 0)
-    while found is not None and kind(found) == "track_faces":
-        found = source(found, 0)
+    found = fed(convert, 0)
     if found is None:
         raise ShotError(f"{convert.name()}: connect the plate to its first input.")
     if found.Class() != "Read":
-        raise ShotError(
-            f"{convert.name()}: put it right behind the plate's Read, or render what feeds it first and read that."
-        )
+        from mien_nuke import plates
+
+        holder = convert if kind(convert) == "convert_face" else next(iter(behind(convert)), None)
+        if holder is None:
+            raise ShotError(f"{convert.name()}: put it behind the plate's Read, or a MienConvert behind it.")
+        return plates.told(holder, 0), int(found.firstFrame()), int(found.lastFrame()), plates.SPACE
     import nuke
 
     path = nuke.filename(found) or ""
@@ -157,8 +171,7 @@ def plate_of(convert: Any) -> tuple:
         raise ShotError(f"{found.name()}: mien works on one view at a time. Name one view's file in place of %V.")
     if not path:
         raise ShotError(f"{found.name()}: choose the plate's file.")
-    space = str(found["colorspace"].value() or "")
-    return path, int(found["first"].value()), int(found["last"].value()), space
+    return path, int(found["first"].value()), int(found["last"].value()), None
 
 
 def track_node(convert: Any) -> Any:
@@ -295,23 +308,30 @@ def document(convert: Any) -> dict:
     Raises:
         ShotError, ChainError: Something is missing; the message says what.
     """
-    path, first, last, _ = plate_of(convert)
+    path, first, last, known = plate_of(convert)
     identity = str(convert["identity"].evaluate())
     if not identity:
         raise ShotError(f"{convert.name()}: choose an identity: whose face is put on.")
     nodes, end = placed(convert, first, last)
     above = track_node(convert)
     face = str(convert["face"].value()) or (chosen_face(above) if above is not None else None)
-    space: str | None = str(convert["colorspace"].value()) or None
-    roto = source(convert, 1)
-    if roto is not None and roto.Class() == "Read":
-        nodes = [_with_roto(node, files.frames_of(str(roto["file"].value())).pattern) for node in nodes]
+    roto = fed(convert, 1)
+    if roto is not None:
+        from mien_nuke import plates
+
+        file = str(roto["file"].value()) if roto.Class() == "Read" else plates.told(convert, 1)
+        nodes = [_with_roto(node, pattern(file)) for node in nodes]
     return recipes.document(
-        plate=files.frames_of(path).pattern, first=first, last=last,
+        plate=pattern(path), first=first, last=last,
         steps=recipes.steps_of(nodes, end, list(declared().values()), usual()), track=str(track_file(convert)),
         identity=identity, folder=str(version_folder(convert)), name=name_of(convert), face=face or None,
-        colorspace=space, write=["layer"], pixels=str(convert["quality"].value()),
+        colorspace=known or space_of(convert), write=["layer"], pixels=str(convert["quality"].value()),
     )  # fmt: skip
+
+
+def pattern(path: str) -> str:
+    """A path as recipes have it: one that holds a frame's number as it is, without a look at the disk."""
+    return path if "%0" in Path(path).name else files.frames_of(path).pattern
 
 
 def _with_roto(node: recipes.Placed, file: str) -> recipes.Placed:
