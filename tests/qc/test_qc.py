@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mien import __main__ as command_line
 from mien.commands import render_recipe
+from mien.commands.farm import finish_recipe
 from mien.commands.qc import QcArguments, check_shot
 from mien.files.proofs import read_proof, write_proof
 from mien.ops.judge import middle, shrunk, texture, under
@@ -85,7 +86,7 @@ class TestFigures:
         matte[0, 600:800, 100:300] = 1
         y, x = middle(matte, 512)
         assert (y.start, y.stop, x.start, x.stop) == (388, 900, 0, 512)
-        assert shrunk(torch.ones(3, 900, 1000), 256).shape == (3, 230, 256)
+        assert shrunk(torch.ones(3, 900, 1000), 256).shape == (3, 225, 250)
 
     def test_pixels_that_are_no_numbers_are_counted_where_the_plate_has_some(self):
         image = torch.full((3, 40, 40), 0.2)
@@ -258,6 +259,12 @@ class TestCommand:
         for wrong in (replace(asked, by=""), replace(asked, flags=(("9", "x"),)), replace(asked, flags=(("a", "x"),))):
             with pytest.raises(RecipeError):
                 check_shot(wrong, silent)
+
+    def test_the_last_task_of_a_farm_writes_it_too(self, tmp_path):
+        made = rendered(tmp_path, count=1)
+        outcome = finish_recipe(made.folder / "out/shot.recipe.json", None, None, silent)
+        assert not outcome.failed and str(made.folder / "out/shot.qc.html") in outcome.written
+        assert '"shot"' in (made.folder / "out/shot.qc.json").read_text()
 
     def test_a_folder_without_a_render_is_refused(self, tmp_path):
         with pytest.raises(MienError, match=r"recipe\.json"):

@@ -16,12 +16,15 @@ SECOND = (1.0, -2.0, 1.0)
 
 def under(image: Image, matte: Matte) -> tuple[float, float, float]:
     """Mean color of a (3, H, W) picture under a (1, H, W) matte; pixels that are no finite numbers do not count."""
-    sound = torch.isfinite(image).all(0, keepdim=True)
-    weight = torch.where(sound, matte.nan_to_num(0.0), 0.0)
+    weight = matte.nan_to_num(0.0)
+    if not bool(torch.isfinite(image.sum())):
+        sound = torch.isfinite(image).all(0, keepdim=True)
+        weight, image = torch.where(sound, weight, 0.0), torch.where(sound, image, 0.0)
     total = float(weight.sum(dtype=torch.float64))
     if total <= 0:
         return (0.0, 0.0, 0.0)
-    red, green, blue = ((torch.where(sound, image, 0.0) * weight).sum((1, 2), dtype=torch.float64) / total).tolist()
+    # Rows are summed in single precision, and their sums in double.
+    red, green, blue = ((image * weight).sum(2).sum(1, dtype=torch.float64) / total).tolist()
     return red, green, blue
 
 
@@ -61,14 +64,11 @@ def middle(matte: Matte, side: int) -> tuple[slice, slice]:
 
 
 def shrunk(picture: Tensor, side: int) -> Tensor:
-    """(C, H, W) averaged down so that neither side is longer than ``side``; undefined values are 0."""
-    sound = picture.nan_to_num(0.0, 65504.0, 0.0)
-    height, width = picture.shape[-2:]
-    share = side / max(height, width)
-    if share >= 1:
-        return sound
-    size = max(1, round(height * share)), max(1, round(width * share))
-    return functional.interpolate(sound[None], size, mode="area")[0]
+    """(C, H, W) averaged over squares until neither side is longer than ``side``; undefined values are 0."""
+    if not bool(torch.isfinite(picture.sum())):
+        picture = picture.nan_to_num(0.0, 65504.0, 0.0)
+    factor = -(-max(picture.shape[-2:]) // side)
+    return functional.avg_pool2d(picture[None], factor, ceil_mode=True)[0] if factor > 1 else picture
 
 
 def _along(picture: Tensor, taps: tuple[float, float, float], axis: int) -> Tensor:
