@@ -1,7 +1,8 @@
 """The whole finishing chain on a large face, beside OpenCV on full frames: ``python tests/bench/finish.py``.
 
 A network's 512 pixel crop is laid back onto a 4K plate whose face is 1000 pixels wide: crop back, matte, color match,
-light, detail, composite. One thread, processor time, the least of several runs; nothing fails on a time.
+light, sharpness, motion blur, grain, composite. One thread, processor time, the least of several runs; nothing fails
+on a time.
 """
 
 import sys
@@ -26,6 +27,7 @@ from mien import recipe as recipes
 from mien.chain import FUNCTIONS, declaration, evaluate
 from mien.color import load
 from mien.files.shot import read_region
+from mien.heap import reuse
 from mien.job import Job, open_job
 from mien.models.aligned import aligned_matrix
 from mien.models.crop_identity import laid_back
@@ -134,6 +136,16 @@ def ours(job: Job) -> tuple[float, dict[str, float], int]:
     return total, each, layer.matte.numel()
 
 
+def smear(x: float, y: float) -> Pixels:
+    """A kernel that smears along (x, y) pixels."""
+    reach = int(max(abs(x), abs(y)) / 2) + 2
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    for along in np.linspace(-0.5, 0.5, 65):
+        place = np.float32([[1, 0, reach + along * x], [0, 1, reach + along * y]])
+        kernel += cv2.warpAffine(np.ones((1, 1), np.float32), place, kernel.shape[::-1])
+    return kernel / kernel.sum()
+
+
 def with_opencv(job: Job, clone: bool) -> float:
     """Seconds of the same steps on the full frame with OpenCV and numpy."""
     frame = FIRST + 1
@@ -145,6 +157,8 @@ def with_opencv(job: Job, clone: bool) -> float:
     crop, crop_matte = network_picture(), network_matte()
     generator = np.random.default_rng(0)
     radius = round(0.03 * FACE)
+    detail = job.chain.solved["match_detail"].at(frame)
+    line = smear(6 * detail.shutter, 3 * detail.shutter)
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
     def chain() -> Pixels:
@@ -169,6 +183,8 @@ def with_opencv(job: Job, clone: bool) -> float:
         sharpness = [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[inside].var() for p in (plate, lit)]
         if sharpness[1] > sharpness[0]:
             lit = cv2.GaussianBlur(lit, (0, 0), 1.2)
+        # The shutter that the engine finds is open for as long.
+        lit, matte = cv2.filter2D(lit, -1, line), cv2.filter2D(matte, -1, line)[..., None]
         lit = lit + 0.01 * generator.standard_normal(lit.shape, np.float32)
         if clone:
             seen = [np.clip(p * 255, 0, 255).astype(np.uint8) for p in (lit, plate)]
@@ -190,6 +206,8 @@ def main() -> None:
     """Print the chain beside OpenCV's, plain and with a gradient-domain composite."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    # As the engine's own processes do; OpenCV has it too.
+    reuse()
     load()
     with tempfile.TemporaryDirectory() as scratch:
         made = made_of(Path(scratch))
