@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien import recipe as recipes
+from mien.commands.qc import write_report
 from mien.deliver import Destination
 from mien.farm.assets import assets_of
 from mien.farm.bundle import MOST_CHUNKS, Farming, chunks, write_bundle
@@ -81,6 +82,8 @@ def solve_recipe(path: Path, rules: Path | None, device: str, tell: Tell) -> Out
 def finish_recipe(path: Path, rules: Path | None, frames: str | None, tell: Tell) -> Outcome:
     """Look whether frames are there, all of the shot's or some, and write the movie once all are.
 
+    For a whole shot the quality report is written too, also where frames are missing.
+
     Raises:
         RecipeError: The recipe cannot run, or the frames are none of the shot's.
         MienError: The movie cannot be written.
@@ -103,4 +106,6 @@ def finish_recipe(path: Path, rules: Path | None, frames: str | None, tell: Tell
     written: tuple[str, ...] = ()
     if "movie" in recipe.output.write and not absent.keys() - set(job.shot.missing):
         written = (str(write_movie(job, job.shot.first, job.shot.last, tell)),)
+    if frames is None:
+        written += write_report(recipe)
     return Outcome(written, len(wanted) - len(asked), failed=dict(sorted(asked.items())))

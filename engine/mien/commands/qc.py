@@ -7,8 +7,8 @@ from pathlib import Path
 from mien.progress import Note, Outcome, Tell, ranges
 from mien.qc.figures import KINDS, Judged, Limits, judge, summary
 from mien.qc.page import write_json, write_page
-from mien.qc.shot import MOST_WORDS, Said, open_rendered, read_said, recipe_in, said_path, write_said
-from mien.recipe import RecipeError
+from mien.qc.shot import MOST_WORDS, Said, gathered, open_rendered, recipe_in, said_path, write_said
+from mien.recipe import Recipe, RecipeError
 
 RELEASE = "release"
 """What ``--fail-on`` calls whatever is wrong with the shot as a whole, such as a release that has ended."""
@@ -63,9 +63,18 @@ def check_shot(arguments: QcArguments, tell: Tell) -> Outcome:
     return Outcome((str(page), str(figures)), done=len(shot.frames), failed=_failed(judged, kinds))
 
 
-def read_flags(folder: Path, name: str) -> tuple[Said, ...]:
-    """What people flagged of a shot."""
-    return read_said(said_path(folder, name))
+def write_report(recipe: Recipe) -> tuple[str, str]:
+    """Write the page and the figures of what was rendered, where the recipe writes; returns their names.
+
+    Raises:
+        MienError: Nothing can be written there.
+    """
+    folder = Path(recipe.output.folder)
+    judged = judge(gathered(recipe, folder), Limits())
+    page = folder / f"{recipe.output.name}.qc.html"
+    write_page(page, judged)
+    write_json(page.with_suffix(".json"), judged)
+    return str(page), str(page.with_suffix(".json"))
 
 
 def _failed(judged: Judged, kinds: frozenset[str]) -> dict[int, str]:

@@ -112,9 +112,17 @@ def open_rendered(path: Path) -> RenderedShot:
         MienError, RecipeError: The recipe cannot be read.
     """
     recipe = recipes.read(path)
-    folder, name = path.absolute().parent, recipe.output.name
-    if recipe.output.folder and Path(recipe.output.folder).is_dir():
-        folder = Path(recipe.output.folder)
+    folder = Path(recipe.output.folder)
+    return gathered(recipe, folder if folder.is_dir() else path.absolute().parent)
+
+
+def gathered(recipe: Recipe, folder: Path) -> RenderedShot:
+    """What a render of a recipe left in a folder.
+
+    Raises:
+        MienError: What people said of it is damaged.
+    """
+    name = recipe.output.name
     notes: list[str] = []
     return RenderedShot(
         folder=folder,
