@@ -121,6 +121,9 @@ def build(
         color: What the engine says of the plate's space; None where it was not asked.
         may_set: The file may be set to work in the plate's space.
     """
+    if color is not None and may_set and color["plate"] in colors.NAMES:
+        # Before there is anything to draw: Blender refuses while it composites or makes previews.
+        compat.set_working_space(colors.NAMES[color["plate"]])
     tree = compat.made_tree(scene)
     plate = load_plate(tree, pattern, first, last)
     if color is not None:

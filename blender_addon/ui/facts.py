@@ -9,6 +9,9 @@ import bpy
 from ..mien.hosts.frames import spoken
 from .props import state
 
+KEPT = "mien_plate"
+"""Property of a scene."""
+
 
 def said_plate(scene: str, answer: dict[str, Any]) -> None:
     """Keep what the engine says of a plate with the scene."""
@@ -17,20 +20,26 @@ def said_plate(scene: str, answer: dict[str, Any]) -> None:
         return
     kept = {name: answer[name] for name in ("size", "data", "range", "missing", "color") if name in answer}
     kept["fps"] = _rate(str(answer.get("frames_per_second", "")))
-    target["mien_plate"] = json.dumps(kept)
+    keep_facts(target, kept)
     entered = target.mien
     if not entered.first and not entered.last and answer.get("range"):
         entered.first, entered.last = answer["range"]
     warnings = []
     if answer.get("missing"):
         warnings.append(f"The plate lacks frames {spoken(answer['missing'])}.")
-    if list(answer.get("data", ())) != [0, 0, *answer.get("size", ())]:
+    if not fits(target):
         warnings.append(
             "The plate's data window differs from its display window: Blender would misplace it. "
-            "Write the plate again with equal windows; what the engine writes fits the display window."
+            "Press Write Fitting Plate."
         )
     state().warning = " ".join(warnings)
     state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), answer.get("color", {}).get("plate", ""))
+
+
+def fits(scene: Any) -> bool:
+    """Whether a plate lies in Blender where it should: its data window is its display window, as far as is known."""
+    facts = plate_facts(scene)
+    return not facts.get("data") or list(facts["data"]) == [0, 0, *facts.get("size", ())]
 
 
 def _rate(text: str) -> float:
@@ -41,6 +50,12 @@ def _rate(text: str) -> float:
         return 0.0
 
 
+def keep_facts(scene: Any, facts: dict[str, Any]) -> None:
+    """Keep what is known of a plate with its scene."""
+    scene[KEPT] = json.dumps({**facts, "plate": scene.mien.plate})
+
+
 def plate_facts(scene: Any) -> dict[str, Any]:
-    """What the engine said of a scene's plate; empty where it was not asked."""
-    return dict(json.loads(scene.get("mien_plate", "{}")))
+    """What the engine said of a scene's plate; empty where it was not asked, or was of another one."""
+    facts = dict(json.loads(scene.get(KEPT, "{}")))
+    return facts if facts.get("plate") == scene.mien.plate else {}

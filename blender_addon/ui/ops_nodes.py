@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators that place nodes: one of ours, a whole shot, newer versions of those in the file."""
 
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -10,7 +11,7 @@ from ..core.shot import found, range_of
 from ..host import compat, convert, groups, shots
 from ..mien.hosts.frames import NUMBER
 from . import runner
-from .facts import plate_facts, said_plate
+from .facts import keep_facts, plate_facts, said_plate
 from .ops_shot import REFUSED, Asking, controls, inspect, refuse, show
 from .props import name_shot, shot_of, state
 
@@ -121,6 +122,42 @@ class MIEN_OT_start_shot(Asking, bpy.types.Operator):
         return inspect(context.scene, _build)
 
 
+class MIEN_OT_fit_plate(Asking, bpy.types.Operator):
+    """Write the plate again with its data window equal to its display window, and use that: Blender misplaces others"""
+
+    bl_idname = "mien.fit_plate"
+    bl_label = "Write Fitting Plate"
+
+    def ask(self, context: Any) -> runner.Task:
+        """Ask for the files."""
+        scene = context.scene
+        name_shot(scene)
+        shot = shot_of(scene)
+        there = found(shot.plate)
+        Path(shot.folder).mkdir(parents=True, exist_ok=True)
+        return runner.start(
+            "Writing the plate", scene.name, "fit", _fitted,
+            folder=shot.folder, plate=there.pattern, output=str(Path(shot.folder) / "plate"),
+            frames=list(range_of(shot, there)), layer=shot.part or None,
+        )  # fmt: skip
+
+
+def _fitted(scene: str, answer: dict[str, Any]) -> None:
+    target = bpy.data.scenes.get(scene)
+    if target is None or answer.get("failed"):
+        return
+    facts = plate_facts(target)
+    target.mien.plate, target.mien.layer = answer["written"][0], ""
+    if facts.get("size"):
+        keep_facts(target, {**facts, "data": [0, 0, *facts["size"]]})
+    tree = compat.tree_of(target)
+    if shots.plate_node(tree) is not None:
+        shot = shot_of(target)
+        there = found(shot.plate)
+        shots.load_plate(tree, there.pattern, *range_of(shot, there))
+    state().warning = ""
+
+
 def _build(scene: str, answer: dict[str, Any]) -> None:
     said_plate(scene, answer)
     target = bpy.data.scenes.get(scene)
@@ -169,4 +206,6 @@ def offered() -> int:
     return len(groups.outdated())
 
 
-CLASSES = (MIEN_OT_add_node, MIEN_OT_build_shot, MIEN_OT_start_shot, MIEN_OT_update_nodes, MIEN_MT_add)
+CLASSES = (
+    MIEN_OT_add_node, MIEN_OT_build_shot, MIEN_OT_start_shot, MIEN_OT_fit_plate, MIEN_OT_update_nodes, MIEN_MT_add
+)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ..host import shots
+from .facts import fits
 from .ops_nodes import offered
 from .props import state
 
@@ -75,6 +76,8 @@ class ShotPanel(Tab):
         row = layout.row(align=True)
         row.operator("mien.inspect_plate", icon="VIEWZOOM")
         row.operator("mien.build_shot", icon="NODETREE")
+        if not fits(context.scene):
+            layout.operator("mien.fit_plate", icon="FULLSCREEN_ENTER")
 
 
 class ColorPanel(Tab):

@@ -204,6 +204,19 @@ def write_plain(
     _write(path, [(spec, _stored(pixels, np.float16 if pixel_type == "half" else np.float32))])
 
 
+def write_fitted(path: Path, header: Header, pixels: NDArray[np.float32]) -> None:
+    """Write a plate's (h, w, 3) pixels again with its data window equal to its display window.
+
+    Plates of half floats stay half, all others become float; metadata and color space are the plate's.
+
+    Raises:
+        MienError: The file cannot be written.
+    """
+    kind = "half" if set(header.types) == {"half"} else "float"
+    spec = _spec(header, header.display, ("R", "G", "B"), kind, None, {})
+    _write(path, [(spec, pixels.astype(np.float16 if kind == "half" else np.float32))])
+
+
 def write_full(
     path: Path,
     native: Native,

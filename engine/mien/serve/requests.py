@@ -200,6 +200,17 @@ class Perform:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """Write a plate again with its data window equal to its display window: into the folder ``output``."""
+
+    folder: str
+    plate: str
+    output: str
+    frames: tuple[int, int] | None = None
+    layer: str | None = None
+
+
+@dataclass(frozen=True)
 class Show(Job):
     """Hand over one frame's pixels: a ``render`` request with ``frame``.
 
@@ -256,6 +267,7 @@ COMMANDS: Mapping[str, tuple[type[Any], Lane]] = types.MappingProxyType(
         "farm": (Farm, "batch"),
         "inspect": (Inspect, "view"),
         "identity": (Perform, "batch"),
+        "fit": (Fit, "batch"),
         "train": (Train, "train"),
     }
 )

@@ -15,6 +15,7 @@ from mien.color import Colors, load
 from mien.commands import PlateArguments, TrackArguments, export_track, track_shot
 from mien.commands.convert import ConvertArguments, make_identity, run_job
 from mien.commands.farm import FarmArguments, farm
+from mien.commands.fit import fit_plate
 from mien.declare import nearest
 from mien.files.cache import open_cache
 from mien.files.shot import MOVIES, STILLS, open_shot, read_header
@@ -31,6 +32,7 @@ from mien.serve.requests import (
     Clear,
     Export,
     Farm,
+    Fit,
     Id,
     Inspect,
     Job,
@@ -86,6 +88,8 @@ class Work:
                 return inspect(request)
             if isinstance(request, Perform):
                 return self._identity(request, tell)
+            if isinstance(request, Fit):
+                return self._fit(request, tell)
             if isinstance(request, Track):
                 return self._track(request, tell)
             if isinstance(request, Export):
@@ -176,6 +180,12 @@ class Work:
         if not request.sources:
             raise RequestError("identity: sources is empty. Name a photograph, or a take.")
         return {"written": [str(make_identity(arguments, output, tell))], **facts_of(output)}
+
+    def _fit(self, request: Fit, tell: Tell) -> Mapping[str, Any]:
+        folder = self._fence.folder(request.folder)
+        output = self._fence.output(request.output, folder)
+        plate = PlateArguments(str(folder / request.plate), request.frames, layer=request.layer)
+        return plain(fit_plate(plate, output, tell))
 
     def _track(self, request: Track, tell: Tell) -> Mapping[str, Any]:
         folder = self._fence.folder(request.folder)

@@ -165,3 +165,27 @@ def test_a_training_is_started_paused_resumed_and_stopped(scene, facts, tmp_path
     assert host.said(bpy.ops.mien.train_stop) == ""
     host.pump(lambda: not bpy.ops.mien.train_stop.poll())
     assert words.error == "" and scene.mien.identity.endswith("Nobody.safetensors")
+
+
+def test_a_plate_with_overscan_is_written_again_and_lies_where_it_should(scene, facts, tmp_path):
+    import OpenImageIO as oiio
+
+    inner = host.read(facts.plate % facts.first)
+    wide = np.zeros((facts.height + 9, facts.width + 12, 3), np.float32)
+    wide[2 : 2 + facts.height, 9 : 9 + facts.width] = inner[..., :3]
+    spec = oiio.ImageSpec(wide.shape[1], wide.shape[0], 3, "float")
+    spec.x, spec.y, spec.full_x, spec.full_y = -9, -2, 0, 0
+    spec.full_width, spec.full_height = facts.width, facts.height
+    for frame in (1001, 1002):
+        file = oiio.ImageOutput.create(str(tmp_path / f"wide.{frame}.exr"))
+        assert file.open(str(tmp_path / f"wide.{frame}.exr"), spec) and file.write_image(wide) and file.close()
+    scene.mien.plate, scene.mien.folder = str(tmp_path / "wide.1001.exr"), str(tmp_path / "mien")
+    assert host.said(bpy.ops.mien.inspect_plate, wait=True) == ""
+    words = bpy.context.window_manager.mien
+    assert "Write Fitting Plate" in words.warning
+    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.fit_plate, wait=True) == "" and words.warning == ""
+    assert scene.mien.plate == str(tmp_path / "mien" / "plate" / "wide.####.exr")
+    scene.render.compositor_device = "CPU"
+    got = host.render(scene, [1001], tmp_path / "out")[0]
+    assert host.same_bits(got[..., :3], inner[..., :3])
