@@ -57,6 +57,18 @@ def steps(hands, archive, plate, folder, identity, track):
     frame_nodes(hands, area)
     yield 3.0
     hands.photograph("blender_shot")
+    with hands.over(area):
+        bpy.ops.screen.screen_full_area()
+    yield 1.5
+    area = hands.area("NODE_EDITOR")
+    show_tab(area)
+    frame_nodes(hands, area)
+    yield 2.0
+    hands.photograph("blender_nodes")
+    with hands.over(area):
+        bpy.ops.screen.screen_full_area()
+    yield 1.5
+    area = hands.area("NODE_EDITOR")
     hands.check(not state.missing, "nothing is missing")
 
     yield from hands.point(*hands.spot(hands.region(area), 0.25, 0.2))
