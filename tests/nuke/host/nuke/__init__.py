@@ -412,6 +412,12 @@ def show(node: Node, forceFloat: bool = False) -> None:
     _nodes.show_panel(node._data)
 
 
+def sample(node: Node, channel: str, x: float, y: float, dx: float = 1, dy: float = 1) -> float:
+    """Mean of a channel around a place, counted from the bottom left."""
+    session.on_main("sample")
+    return _files.sample(node._data, channel, x, y, dx, dy)
+
+
 def clearRAMCache() -> None:
     session.on_main("clearRAMCache")
 

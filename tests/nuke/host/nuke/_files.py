@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +107,14 @@ def stored(name: str) -> str:
     return short if layer == "rgba" else f"{layer}.{short}"
 
 
-def sequence(path: str) -> str:
-    """Forward slashes, as the host's paths have."""
-    return re.sub(r"\\", "/", path)
+def sample(data: Data, channel: str, x: float, y: float, dx: float, dy: float) -> float:
+    """Mean of a channel over a box around a place, counted from the bottom left, at the frame that is viewed."""
+    from nk.evaluate import Evaluator
+
+    from nuke._nodes import format_of
+
+    picture = Evaluator(FACTS, format_of(), {}, session.layers).picture(data, session.frame)
+    height = picture.size[1]
+    box = (round(x - dx / 2), round(height - y - dy / 2), round(x + dx / 2), round(height - y + dy / 2))
+    box = (box[0], box[1], max(box[2], box[0] + 1), max(box[3], box[1] + 1))
+    return float(picture.over(box, channel).mean())
