@@ -1,6 +1,7 @@
 """The first shot as an artist makes it, in pictures for docs/blender.md.
 
-steps(hands, ZIP, PLATE, FOLDER, IDENTITY, TRACK): PLATE is one frame of ``mien demo``'s plate.
+steps(hands, ZIP, FOLDER): FOLDER holds what ``mien demo`` made: ``plate/``, and from ``out/`` the identity as
+``hopper.safetensors`` and ``plate.track.json`` with what lies beside it.
 """
 
 import sys
@@ -11,7 +12,7 @@ import bpy
 INSIDE = Path(__file__).parents[1] / "inside"
 
 
-def steps(hands, archive, plate, folder, identity, track):
+def steps(hands, archive, folder):
     sys.path.insert(0, str(INSIDE))
     import host
 
@@ -21,9 +22,11 @@ def steps(hands, archive, plate, folder, identity, track):
     yield 0.5
     scene = hands.window.scene
     scene.render.compositor_device = "CPU"
-    area = tidy(hands)
-    shot = scene.mien
-    shot.plate, shot.folder, shot.identity, shot.track = plate, folder, identity, track
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(folder) / "shot.blend"))
+    scene = hands.window.scene
+    shot, area = scene.mien, tidy(hands)
+    shot.plate, shot.folder = "//plate/plate.1001.exr", "//mien/"
+    shot.identity, shot.track = "//hopper.safetensors", "//plate.track.json"
     shot.name = "demo"
     show_tab(area)
     yield 1.0
