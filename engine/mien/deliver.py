@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mien.chain import shot_track
 from mien.files.atomic import remove_stale
+from mien.files.complete import complete
 from mien.files.exchange.rigid import reference_frame
 from mien.files.exchange.stmap import maps_at, still_map
 from mien.files.layers import read_provenance, write_empty_layer, write_full, write_host, write_layer, write_stmap
@@ -139,7 +140,7 @@ def up_to_date(destination: Destination, frame: int, frame_key: str) -> bool:
     key = destination.key(frame_key)
     for path in destination.files(frame).values():
         try:
-            if not path.is_file() or read_provenance(path).get("frame_key") != key:
+            if not path.is_file() or read_provenance(path).get("frame_key") != key or not complete(path):
                 return False
         except MienError:
             return False

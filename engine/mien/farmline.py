@@ -73,7 +73,7 @@ def finish(
     openjd: Worker = False,
     json: Json = False,
 ) -> None:
-    """See that no frame of a shot is missing, and write its movie: what a farm runs after all frames."""
+    """See that no frame of a shot is missing, write its movie and report: what a farm runs after all frames."""
     from mien.commands.farm import finish_recipe
 
     with _voice(openjd, json) as tell:

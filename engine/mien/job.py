@@ -119,6 +119,14 @@ class Fingerprints:
         self.changed = True
         return found
 
+    def steady(self, file: Path) -> bool:
+        """Whether a file is still the one that was hashed."""
+        try:
+            facts = file.stat()
+        except OSError:
+            return False
+        return self.known.get(str(file), [])[:2] == [facts.st_size, facts.st_mtime_ns]
+
     def save(self) -> None:
         """Write the memory, whole or not at all; losing it costs only time."""
         if self.changed:

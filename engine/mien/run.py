@@ -107,6 +107,18 @@ def read_source(job: Job, frame: int, key: str, whole: bool) -> Source:
     return Source(place, pixels, header, native, face, key)
 
 
+def read_steady(job: Job, frame: int, key: str, whole: bool) -> Source:
+    """``read_source`` of a frame whose key was made before.
+
+    Raises:
+        MienError: The plate's file is not the one any more that the key tells of.
+    """
+    source = read_source(job, frame, key, whole)
+    if not job.prints.steady(job.shot.file(frame)):
+        raise MienError(f"{job.shot.file(frame)} changed while it was read. Render frame {frame} again.")
+    return source
+
+
 def corners(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """x, y, width, height of x0, y0, x1, y1."""
     return box[0], box[1], max(0, box[2] - box[0]), max(0, box[3] - box[1])
@@ -195,7 +207,7 @@ def gather(
     known, values, todo = _remembered(job, name, tell)
 
     def read(item: tuple[int, str]) -> Source:
-        return read_source(job, *item, whole=False)
+        return read_steady(job, *item, whole=False)
 
     def measure(item: tuple[int, str], source: Source) -> Any:
         if source.face is None:
@@ -361,7 +373,7 @@ def render(
         key = frame_key(job, frame, final)
         if not force and up_to_date(destination, frame, key):
             return None
-        return read_source(job, frame, key, destination.needs_whole)
+        return read_steady(job, frame, key, destination.needs_whole)
 
     def make(frame: int, source: Source | None) -> Delivered | None:
         if source is None:

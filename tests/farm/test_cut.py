@@ -81,7 +81,8 @@ def test_an_edl_becomes_shots_and_an_edit_of_them(made: Made, tmp_path: Path) ->
         shown = clip.source_range.start_time - reference.available_range.start_time
         number = reference.start_frame + round(shown.value)
         assert number == first
-        file = Path(otio.url_utils.filepath_from_url(reference.target_url_for_image_number(number - reference.start_frame)))
+        url = reference.target_url_for_image_number(number - reference.start_frame)
+        file = Path(otio.url_utils.filepath_from_url(url))
         assert file.is_file() and file.parent.name == "layer"
         assert "plate" in clip.media_references()
     assert two.effects[0].time_scalar == 2.0, "the retime stays in the edit"
@@ -194,7 +195,7 @@ def test_a_list_names_shots_that_there_are(made: Made, tmp_path: Path) -> None:
     edl.write_text(EDL)
     shots = tmp_path / "list.yaml"
     shots.write_text("sh0011_A001C003: {skip: true}\n")
-    with pytest.raises(RecipeError, match="no shot 'sh0011_A001C003'.*did you mean"):
+    with pytest.raises(RecipeError, match=r"no shot 'sh0011_A001C003'.*did you mean"):
         converted(made, edl, tmp_path / "out", shots=shots)
     assert not (tmp_path / "out").exists(), "nothing is written before all is clear"
 
@@ -205,5 +206,5 @@ def test_what_is_no_edit_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(MienError):
         read_timeline(path, 24)
-    with pytest.raises(MienError, match="Cannot read|no edit"):
+    with pytest.raises(MienError, match=r"Cannot read|no edit"):
         read_timeline(tmp_path / "absent.otio", 24)

@@ -1,6 +1,8 @@
-"""Hundreds of kills over renders, solves and trainings, for a night: ``python tests/faults/long.py [KILLS [KIND...]]``.
+"""Hundreds of kills over renders, solves and trainings, for a night.
 
-Give it a copy of the repository that nobody edits meanwhile: all runs have to be of one engine. Prints one line for each kind of run, and ends with 1 if a file was wrong. ``test_killing.py`` does a few of them.
+``python tests/faults/long.py [KILLS [KIND...]]``. Give it a copy of the repository that nobody edits meanwhile: all
+runs have to be of one engine. Prints a line whenever a run was completed, and ends with 1 if a file was wrong.
+``test_killing.py`` does a few of them.
 """
 
 import sys

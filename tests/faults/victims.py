@@ -32,10 +32,10 @@ class Warm:
         )  # fmt: skip
         assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
 
-    def run(self, words: Sequence[str], seconds: float | None = None) -> dict[str, Any]:
-        """How a run ended that is killed after ``seconds``."""
+    def run(self, words: Sequence[str], seconds: float | None = None, ill: str = "") -> dict[str, Any]:
+        """How a run ended that is killed after ``seconds``, or is made ill as ``warm.py`` says."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        asked = {"words": list(words), "seconds": seconds, "log": str(self._log)}
+        asked = {"words": list(words), "seconds": seconds, "log": str(self._log), "ill": ill}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from mien import recipe as recipes
 from mien.commands.qc import write_report
+from mien.commands.qc import QcArguments, check_shot
 from mien.deliver import Destination
 from mien.farm.assets import assets_of
 from mien.farm.bundle import MOST_CHUNKS, Farming, chunks, write_bundle
 from mien.farm.mapping import moved, read_rules
+from mien.files.whole import write_whole
 from mien.hosts.frames import parsed
 from mien.job import open_job
 from mien.movie import write_movie
@@ -80,7 +82,7 @@ def solve_recipe(path: Path, rules: Path | None, device: str, tell: Tell) -> Out
 
 
 def finish_recipe(path: Path, rules: Path | None, frames: str | None, tell: Tell) -> Outcome:
-    """Look whether frames are there, all of the shot's or some, and write the movie once all are.
+    """Look whether frames are there, all of the shot's or some; write the report, and the movie once all are.
 
     For a whole shot the quality report is written too, also where frames are missing.
 

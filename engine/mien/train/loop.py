@@ -126,8 +126,8 @@ def train(task: Task, pace: Pace, folder: Path, tell: Tell, control: Control) ->
         follow(average, network, step)
 
         step += 1
-        for name, loss in losses.items():
-            sums[name] = sums.get(name, 0) + loss.detach().float()
+        for name, loss in together(losses).items():
+            sums[name] = sums.get(name, 0) + loss
         if step % INTERVAL == 0:
             record.losses.append((step, means(sums, folder, step)))
         if first():
@@ -192,6 +192,13 @@ def share(gradients: list[Tensor]) -> None:
         for gradient in gradients:
             distributed.all_reduce(gradient)
         torch._foreach_div_(gradients, float(distributed.get_world_size()))
+
+
+def together(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The losses as numbers, as means over all processes: those of one batch, however many share in it."""
+    values = torch.stack([loss.detach().float() for loss in losses.values()])
+    share([values])
+    return dict(zip(losses, values))
 
 
 def turn(step: int) -> int:

@@ -99,7 +99,8 @@ def read_state(folder: Path, tell: Tell) -> Kept | None:
     Raises:
         MienError: There are states, but none can be read.
     """
-    remove_stale(folder)
+    for place in (folder.parent, folder, folder / "previews"):
+        remove_stale(place)
     failure: MienError | None = None
     for step, path in states(folder):
         try:
