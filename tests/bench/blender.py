@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from beds import FOLDER, environment
 from making import make
-from mien.commands.install_blender import build
+from mien.commands.install_blender import build_zip
 from window import show
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def told(name: str, seconds: list[float]) -> str:
 def without_window(python: Path, folder: Path) -> None:
     """Switching on, operators, ticks."""
     made = make(folder / "shot", 40)
-    archive = build(folder / "zip")
+    archive = build_zip(folder / "zip")
     report = folder / "report.json"
     surroundings = environment(folder, MIEN_ZIP=archive, MIEN_SHOT=made.folder, MIEN_REPORT=report)
     subprocess.run([python, str(HERE / "blender_inside.py")], env=surroundings, check=True, cwd=folder)
@@ -52,7 +52,7 @@ def without_window(python: Path, folder: Path) -> None:
 def with_window(folder: Path, changes: int, blender: str, within: str) -> int:
     """Sliders, seen in the viewer."""
     made = make(folder / "shot", 3, size=SIZE, width=FACE)
-    archive = build(folder / "zip")
+    archive = build_zip(folder / "zip")
     report = folder / "report.json"
     scene = HERE.parent / "blender" / "scenes" / "slider.py"
     status = show(
