@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mien import recipe as recipes
 from mien.commands.qc import write_report
-from mien.commands.qc import QcArguments, check_shot
 from mien.deliver import Destination
 from mien.farm.assets import assets_of
 from mien.farm.bundle import MOST_CHUNKS, Farming, chunks, write_bundle
@@ -84,8 +83,6 @@ def solve_recipe(path: Path, rules: Path | None, device: str, tell: Tell) -> Out
 def finish_recipe(path: Path, rules: Path | None, frames: str | None, tell: Tell) -> Outcome:
     """Look whether frames are there, all of the shot's or some; write the report, and the movie once all are.
 
-    For a whole shot the quality report is written too, also where frames are missing.
-
     Raises:
         RecipeError: The recipe cannot run, or the frames are none of the shot's.
         MienError: The movie cannot be written.
@@ -108,6 +105,11 @@ def finish_recipe(path: Path, rules: Path | None, frames: str | None, tell: Tell
     written: tuple[str, ...] = ()
     if "movie" in recipe.output.write and not absent.keys() - set(job.shot.missing):
         written = (str(write_movie(job, job.shot.first, job.shot.last, tell)),)
-    if frames is None:
+    if len(absent) <= job.shot.last - job.shot.first:
+        beside = job.folder / f"{recipe.output.name}.recipe.json"
+        if not beside.exists():
+            # By it whoever opens the folder finds what made its frames, under the paths of this machine.
+            write_whole(beside, recipes.write(recipe).encode())
+            written += (str(beside),)
         written += write_report(recipe)
     return Outcome(written, len(wanted) - len(asked), failed=dict(sorted(asked.items())))
