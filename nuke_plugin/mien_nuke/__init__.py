@@ -18,7 +18,7 @@ def find_mien() -> None:
     for folder in (HERE.parent / "vendor", HERE.parent.parent / "engine"):
         if (folder / "mien" / "client.py").is_file():
             if str(folder) not in sys.path:
-                sys.path.append(str(folder))
+                sys.path.insert(0, str(folder))
             return
 
 

@@ -13,29 +13,11 @@ from mien_nuke.nodes import ShotError
 
 INPUTS = {0: ("cache", "Cache"), 1: ("cache_roto", "Cache_roto")}
 """Input of a MienConvert to the knob that names its files, and the Write within that makes them."""
-LAYOUT = frozenset(
-    [
-        "name",
-        "label",
-        "xpos",
-        "ypos",
-        "selected",
-        "tile_color",
-        "gl_color",
-        "note_font",
-        "note_font_size",
-        "note_font_color",
-        "hide_input",
-        "dope_sheet",
-        "bookmark",
-        "postage_stamp",
-        "postage_stamp_frame",
-        "cached",
-        "indicators",
-        "icon",
-        "help",
-    ]
-)
+LAYOUT = {
+    "name", "label", "xpos", "ypos", "selected", "tile_color", "gl_color", "note_font", "note_font_size",
+    "note_font_color", "hide_input", "dope_sheet", "bookmark", "postage_stamp", "postage_stamp_frame",
+    "cached", "indicators", "icon", "help",
+}  # fmt: skip
 """Knobs that no picture depends on."""
 SPACE = "scene_linear"
 """What the files hold: Nuke's working space, by its role."""
