@@ -40,7 +40,7 @@ def test_one_line_is_added_once_and_taken_out_again(places):
     namespace = {"pluginAddPath": seen.append}
     stub = type("nuke", (), {"pluginAddPath": staticmethod(namespace["pluginAddPath"])})
     line = next(line for line in script.read_text("latin-1").splitlines() if MARK in line)
-    exec(line.replace("import nuke;", ""), {"nuke": stub})
+    exec(line.replace("import nuke; ", ""), {"nuke": stub})
     assert seen == [folder.as_posix()]
     assert (folder / "menu.py").is_file() and (folder / "init.py").is_file()
     remove(folder, nuke, silent)
