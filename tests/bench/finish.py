@@ -176,16 +176,9 @@ def with_opencv(job: Job, clone: bool) -> float:
         move = inverse.T @ middle_root @ inverse
         graded = (drawn - ours.mean(1)) @ move.T.astype(np.float32) + theirs.mean(1)
         graded = graded.astype(np.float32)
-        wide = 0.15 * FACE
-        small = [cv2.resize(p, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA) for p in (plate, graded)]
-        broad = [cv2.resize(cv2.GaussianBlur(p, (0, 0), wide / 10), SIZE) for p in small]
-        lit = graded * np.clip(broad[0] / np.maximum(broad[1], 1e-3), 0.25, 4)
-        sharpness = [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[inside].var() for p in (plate, lit)]
-        if sharpness[1] > sharpness[0]:
-            lit = cv2.GaussianBlur(lit, (0, 0), 1.2)
+        lit = shot.lit_and_grained(plate, graded, inside, FACE, generator)
         # The shutter that the engine finds is open for as long.
         lit, matte = cv2.filter2D(lit, -1, line), cv2.filter2D(matte, -1, line)[..., None]
-        lit = lit + 0.01 * generator.standard_normal(lit.shape, np.float32)
         if clone:
             seen = [np.clip(p * 255, 0, 255).astype(np.uint8) for p in (lit, plate)]
             box = cv2.boundingRect(inside.astype(np.uint8))

@@ -284,8 +284,22 @@ def mesh_map(here: Pixels, there: Pixels, size: tuple[int, int]) -> tuple[Pixels
     return across, down
 
 
+def lit_and_grained(
+    plate: Pixels, face: Pixels, inside: Pixels, width: float, generator: np.random.Generator
+) -> Pixels:
+    """The plate's broad light, softness and grain on a face, on whole frames with OpenCV."""
+    small = [cv2.resize(p, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA) for p in (plate, face)]
+    size = (plate.shape[1], plate.shape[0])
+    broad = [cv2.resize(cv2.GaussianBlur(p, (0, 0), 0.015 * width), size) for p in small]
+    lit = face * np.clip(broad[0] / np.maximum(broad[1], 1e-3), 0.25, 4)
+    sharpness = [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[inside].var() for p in (plate, lit)]
+    if sharpness[1] > sharpness[0]:
+        lit = cv2.GaussianBlur(lit, (0, 0), 1.2)
+    return lit + 0.01 * generator.standard_normal(lit.shape, np.float32)
+
+
 def with_opencv(job: Job, scratch: Path) -> WholeFrame:
-    """The same steps with OpenCV: a map by triangles, remap, erode and blur, Reinhard in Lab, blend."""
+    """The same steps with OpenCV: a map by triangles, remap, erode and blur, Reinhard in Lab, light, detail, blend."""
     frame = job.shot.frames[-1]
     face = face_in(job.chain, frame)
     assert face is not None
@@ -294,6 +308,7 @@ def with_opencv(job: Job, scratch: Path) -> WholeFrame:
     radius = round(0.03 * FACE)
     shape = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     fastest = WholeFrame(Clock(np.inf, np.inf), Clock(np.inf, np.inf))
+    generator = np.random.default_rng(0)
     for _ in range(2):
         steps, chain = Clock(), Clock()
         with chain.running():
@@ -308,7 +323,8 @@ def with_opencv(job: Job, scratch: Path) -> WholeFrame:
                 means = [cv2.meanStdDev(picture, mask=inside) for picture in (face_lab, plate_lab)]
                 (m0, s0), (m1, s1) = [(m.T.astype(np.float32), s.T.astype(np.float32)) for m, s in means]
                 moved = cv2.cvtColor((face_lab - m0) * (s1 / s0) + m1, cv2.COLOR_LAB2RGB)
-                laid = plate + matte * (moved - plate)
+                finished = lit_and_grained(plate, moved, inside > 0, FACE, generator)
+                laid = plate + matte * (finished - plate)
             write_exr(scratch / "whole.exr", laid)
         fastest = min(fastest, WholeFrame(steps, chain), key=lambda w: w.chain.processor)
     return fastest

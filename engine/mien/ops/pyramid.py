@@ -40,8 +40,8 @@ def look_up(levels: Sequence[Image], coordinates: Tensor, level: Tensor) -> Imag
         coordinates: (x, y).
         level: (H, W) fractional level; between two, both are read and mixed.
     """
-    extent = coordinates.new_tensor([levels[0].shape[-1], levels[0].shape[-2]])
-    places = (coordinates / extent * 2 - 1)[None]
+    width, height = levels[0].shape[-1], levels[0].shape[-2]
+    places = torch.stack([coordinates[..., 0] * (2 / width) - 1, coordinates[..., 1] * (2 / height) - 1], -1)[None]
     first, last = (int(v) for v in (level.amin().floor(), level.amax().ceil()))
     first, last = (min(v, len(levels) - 1) for v in (first, last))
     level = level.clamp(first, last)
