@@ -41,8 +41,8 @@ def complete(path: Path) -> bool:
                 return False
             stream.seek(max(offsets))
             lead = 8 if version & MULTIPLE else 4
-            (length,) = struct.unpack("<i", _read(stream, lead + 4)[lead:])
-            return max(offsets) + lead + 4 + int(length) <= size
+            length = int(struct.unpack("<i", _read(stream, lead + 4)[lead:])[0])
+            return bool(max(offsets) + lead + 4 + length <= size)
     except (OSError, struct.error, KeyError, EOFError):
         return False
 
