@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sys
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -319,6 +320,14 @@ class TestCredentials:
         assert all(np.array_equal(one, read_region(again, f, again.display)) for one, f in zip(before, again.frames))
         found = embedded(path, (studio.root,))
         assert found.record == {"likeness": "Somebody"} and found.trusted and not found.wrong
+
+    def test_without_the_libraries_it_says_what_to_install(self, out, studio, monkeypatch):
+        sign_shot(SignArguments(out), Heard())
+        for name in ("c2pa", "cryptography"):
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(MienError, match=r"pip install 'mien\[engine,provenance\]'"):
+            sign_shot(SignArguments(out, certificate=studio.chain, key=studio.key), Heard())
+        assert verified(out / "shot.provenance.json")[0] == [], "a record that nobody signed needs none of them"
 
     def test_a_key_may_have_a_password(self, tmp_path):
         made = studio_files(tmp_path, password="secret")
