@@ -24,6 +24,9 @@ from ..core.shot import Shot, ShotError, named
 PACKAGE = __package__.rpartition(".")[0]
 FILE, FOLDER = "FILE_PATH", "DIR_PATH"
 PASSING = {"SKIP_SAVE"}
+A_FILE = {"subtype": FILE, "options": {"PATH_SUPPORTS_BLEND_RELATIVE"}}
+A_FOLDER = {"subtype": FOLDER, "options": {"PATH_SUPPORTS_BLEND_RELATIVE"}}
+"""Without the option Blender draws a path that begins with // in red."""
 
 
 class MienFace(bpy.types.PropertyGroup):
@@ -40,7 +43,7 @@ class MienFace(bpy.types.PropertyGroup):
 class MienSource(bpy.types.PropertyGroup):
     """A photograph, or a take, of the performer."""
 
-    path: StringProperty(name="Photograph", subtype=FILE, description="A photograph or a take of the performer")
+    path: StringProperty(name="Photograph", **A_FILE, description="A photograph or a take of the performer")
 
 
 class MienTraining(bpy.types.PropertyGroup):
@@ -54,13 +57,13 @@ class MienTraining(bpy.types.PropertyGroup):
         ],
     )
     a: StringProperty(
-        name="Plate's Faces", subtype=FOLDER, description="Face set of the person in the plate; of pairs, frames before"
+        name="Plate's Faces", **A_FOLDER, description="Face set of the person in the plate; of pairs, frames before"
     )
     b: StringProperty(
-        name="Performer's Faces", subtype=FOLDER, description="Face set of the performer; of pairs, frames after"
+        name="Performer's Faces", **A_FOLDER, description="Face set of the performer; of pairs, frames after"
     )
     output: StringProperty(
-        name="Identity", subtype=FILE, description="Identity file that is written; training goes on from it"
+        name="Identity", **A_FILE, description="Identity file that is written; training goes on from it"
     )
     steps: IntProperty(
         name="Steps", default=50000, min=1, max=10_000_000, description="Steps after which the training ends"
@@ -81,14 +84,14 @@ class MienShot(bpy.types.PropertyGroup):
     """The shot of a scene."""
 
     name: StringProperty(name="Name", description="What files of the shot are called; the scene's name if empty")
-    plate: StringProperty(name="Plate", subtype=FILE, description="One frame of the plate, its pattern, or a movie")
+    plate: StringProperty(name="Plate", **A_FILE, description="One frame of the plate, its pattern, or a movie")
     first: IntProperty(name="First", description="First frame of the shot; with Last at 0, as the files are numbered")
     last: IntProperty(name="Last", description="Last frame of the shot")
     colorspace: StringProperty(name="Color Space", description="Color space of the plate; else header and file rules")
     layer: StringProperty(name="Layer", description="Layer or part of a multi-layer EXR")
-    ocio: StringProperty(name="OCIO Config", subtype=FILE, description="OpenColorIO config; else $OCIO, else ACES")
+    ocio: StringProperty(name="OCIO Config", **A_FILE, description="OpenColorIO config; else $OCIO, else ACES")
     folder: StringProperty(
-        name="Folder", subtype=FOLDER, description="Where tracks, faces and mattes go; beside the file if empty"
+        name="Folder", **A_FOLDER, description="Where tracks, faces and mattes go; beside the file if empty"
     )
     take: IntProperty(
         name="Take", default=1, min=1, max=999, description="Count up to keep an older conversion beside the new one"
@@ -96,13 +99,13 @@ class MienShot(bpy.types.PropertyGroup):
     pixels: EnumProperty(
         name="Pixels", items=[("half", "Half", "16-bit float faces"), ("float", "Float", "32-bit float faces")]
     )
-    track: StringProperty(name="Track", subtype=FILE, description="Track file; the shot's own if empty")
-    identity: StringProperty(name="Identity", subtype=FILE, description="Whose face goes on: .safetensors or .dfm")
+    track: StringProperty(name="Track", **A_FILE, description="Track file; the shot's own if empty")
+    identity: StringProperty(name="Identity", **A_FILE, description="Whose face goes on: .safetensors or .dfm")
     face: StringProperty(name="Face", description="Which tracked face is replaced; the most prominent if empty")
     faces: CollectionProperty(type=MienFace)
     active_face: IntProperty()
     roto: StringProperty(
-        name="Hold-out", subtype=FILE, description="Mattes of what passes in front, as roto.####.exr, or one still"
+        name="Hold-out", **A_FILE, description="Mattes of what passes in front, as roto.####.exr, or one still"
     )
     sources: CollectionProperty(type=MienSource)
     likeness: StringProperty(name="Likeness", description="Whose likeness the photographs show")

@@ -27,6 +27,7 @@ def steps(hands, archive, folder):
     shot, area = scene.mien, tidy(hands)
     shot.plate, shot.folder = "//plate/plate.1001.exr", "//mien/"
     shot.identity, shot.track = "//hopper.safetensors", "//plate.track.json"
+    shot.first, shot.last = 1001, 1012
     shot.name = "demo"
     show_tab(area)
     yield 1.0
