@@ -25,7 +25,8 @@ def pixels(seed: int, width: int, height: int) -> np.ndarray:
 def test_pixels_keep_bits_and_place(tmp_path: Path, kind: str, corner: tuple[int, int], size: tuple[int, int]) -> None:
     made = pixels(1, *size).astype(np.float16 if kind == "half" else np.float32)
     for frame in (7, 8):
-        write_exr(tmp_path / f"p.{frame:04d}.exr", made, corner, SIZE, kind, colorInteropID="lin_ap1_scene", shot_note="me")
+        path = tmp_path / f"p.{frame:04d}.exr"
+        write_exr(path, made, corner, SIZE, kind, colorInteropID="lin_ap1_scene", shot_note="me")
     told: list = []
     outcome = fit_plate(PlateArguments(str(tmp_path / "p.####.exr")), tmp_path / "out", told.append)
     assert outcome.done == 2 and not outcome.failed and told[-1].done == told[-1].total == 2
