@@ -112,9 +112,9 @@ def table(names: list[str]) -> str:
     lines = [
         "# Nodes and knobs in Nuke",
         "",
-        "Written by `python docs/draw_nodes.py` from the groups in `nuke_plugin/groups`. Numbers can be keyed; sizes in face",
-        "widths look the same at every resolution. Nodes other than MienTrack, MienConvert and MienComp pass their first",
-        "input through: what they do is done by the engine and seen once MienConvert renders.",
+        "Written by `python docs/draw_nodes.py` from the groups in `nuke_plugin/groups`. Numbers can be keyed; sizes",
+        "in face widths look the same at every resolution. All but MienTrack, MienConvert and MienComp pass their",
+        "first input through: what they do is done by the engine and seen once MienConvert renders.",
         "",
         "![a shot](pictures/nuke_shot.png)",
         "",
