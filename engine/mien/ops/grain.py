@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mien.ops.bands import bands
+from mien.ops.choose import choose
 from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
@@ -321,7 +322,8 @@ def lay(
 
     Under a soft (1, H, W) matte, where face and plate would average out each other's grain, it is raised so
     that their mix has the plate's variance (at most ``EDGE_GAIN`` times as strong). ``missing``, (3, 1, 1) or
-    (3, H, W), is the share of the plate's variance that the face lacks; nothing missing gives the picture itself.
+    (3, H, W), is the share of the plate's variance that the face lacks; nothing missing gives the picture itself,
+    and where the matte is 0 the picture stays.
     """
     _check(image)
     if grain.weight <= 0 or not bool((missing > 0).any()):
@@ -335,7 +337,9 @@ def lay(
             continue
         place = (corner[0] + columns.start, corner[1] + rows.start)
         one, under, lacks = (part[..., rows, columns] for part in (image, matte, missing))
-        result[..., rows, columns] = _laid(one, under, lacks, grain, place, frame)
+        laid = _laid(one, under, lacks, grain, place, frame)
+        # Where nothing is shown nothing is laid, however wide the band is.
+        result[..., rows, columns] = choose(under > 0, laid, one)
     return result
 
 
