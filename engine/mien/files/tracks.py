@@ -33,6 +33,7 @@ POINTS = {"mesh": 468, "ibug68": 68}
 MOST_PEOPLE = 1_000
 MOST_FRAMES = 1_000_000
 LARGEST_TEXT = 512 << 20
+LONGEST_NAME = 200
 FARTHEST = 10**12
 """No number of a track is larger."""
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -309,7 +310,7 @@ def _read_arrays(
     path: Path, link: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     name, digest = _part(path, link, "file", str), _part(path, link, "sha256", str)
-    if not name or Path(name).name != name or not DIGEST.fullmatch(digest):
+    if not 0 < len(name) < LONGEST_NAME or Path(name).name != name or not DIGEST.fullmatch(digest):
         raise _damaged(path, "it names no arrays beside it")
     beside = path.with_name(name)
     if not beside.is_file():

@@ -53,7 +53,10 @@ def read_table(path: Path, aspect: float = 1.0) -> tuple[FaceTrack, ...]:
     except UnicodeDecodeError as error:
         raise MienError(f"{path} is no table: it is not text. Export it as CSV in UTF-8.") from error
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    names = [name.strip().lower() for name in reader.fieldnames or ()]
+    try:
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise MienError(f"{path}, in its first line: {error}. Export it again as CSV.") from error
     reader.fieldnames = names
     missing = [name for name in NEEDED if name not in names]
     if missing:
