@@ -15,6 +15,8 @@ edge = after(convert, 'MienMatteEdge')
 press(convert, 'analyse')
 press(convert, 'render_range')
 from mien_nuke import live
+import shutil
+shutil.copy(here + '/mien/comp/MienConvert1_v001/layer/MienConvert1.1001.exr', here + '/rendered.exr')
 def seen(frame):
     return 2 if convert['live_on'].value() and convert['live_frame'].value() == frame else 1
 def settled():
@@ -22,7 +24,6 @@ def settled():
     return watch.request is None and convert['live_on'].value() and convert['live_frame'].value() == nuke.frame() \
         and convert['live_scale'].value() == 1 and not live.eye.waiting
 def kept(name):
-    import shutil
     shutil.copy(convert['live'].value(), here + '/' + name)
 said, held = {}, []
 nuke.frame(1001)
@@ -95,7 +96,7 @@ def test_pictures_follow_knobs_and_playhead(done):
 def test_at_rest_the_picture_is_the_render(done):
     folder, _ = done
     live = pixels(folder / "first.exr")
-    rendered = pixels(folder / "mien/comp/MienConvert1_v001/layer/MienConvert1.1001.exr")
+    rendered = pixels(folder / "rendered.exr")
     np.testing.assert_allclose(live, rendered, atol=2e-3, rtol=2e-3)
     assert pixels(folder / "first.exr", ("raw.R", "raw.G")).max() > 0.1
 
