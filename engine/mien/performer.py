@@ -150,8 +150,8 @@ def open_identity(file: IdentityFile, path: Path, colors: Colors, device: torch.
     if (other := open_installed(file, path, colors, device)) is not None:
         return lambda frame: other
     raise MienError(
-        f"{path} is an identity of kind {file.kind[:40]!r}, which neither this version of mien nor an installed converter "
-        "can run. Install the package that made it."
+        f"{path} is an identity of kind {file.kind[:40]!r}, which neither this version of mien nor an installed "
+        "converter can run. Install the package that made it."
     )
 
 

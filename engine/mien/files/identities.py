@@ -101,7 +101,8 @@ def read_identity(path: Path) -> IdentityFile:
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
         header = json.loads(metadata["mien_identity"])
         if header["version"] != VERSION:
-            raise MienError(f"{path} is an identity of version {str(header['version'])[:40]}; this mien reads {VERSION}.")
+            version = str(header["version"])[:40]
+            raise MienError(f"{path} is an identity of version {version}; this mien reads {VERSION}.")
         likeness = Likeness(**{name: str(value) for name, value in header["likeness"].items()})
         if likeness.until:
             date.fromisoformat(likeness.until)

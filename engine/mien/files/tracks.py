@@ -262,7 +262,7 @@ def _read_text(path: Path) -> dict[str, Any]:
 def _part(path: Path, text: Mapping[str, Any], key: str, kind: type) -> Any:
     value = text.get(key) if isinstance(text, dict) else None
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or (kind is int and abs(value) > FARTHEST):
+    if not fits or (isinstance(value, int) and abs(value) > FARTHEST):
         raise _damaged(path, f"{key!r} is missing or not what it should be")
     return value
 
