@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from beds import FOLDER, environment
 from making import make
-from mien.commands.install_blender import build_zip
 from window import show
+
+from mien.commands.install_blender import build_zip
 
 HERE = Path(__file__).parent
 SIZE = (1920, 1080)
