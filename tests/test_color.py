@@ -287,3 +287,17 @@ def test_previews_keep_detail_beside_a_lamp(colors: color.Colors) -> None:
     assert shown[20:, 20:].float().std() > 15
     assert (shown[:8, :8] > 250).all()
     assert (colors.encoding.preview(torch.zeros(3, 4, 4), colors.encoding.exposure(torch.zeros(3, 4, 4))) == 0).all()
+
+
+@pytest.mark.parametrize("like", [None, "sRGB - Texture"])
+def test_a_glance_is_a_view_to_a_level_or_two(like):
+    colors = color.load(None)
+    random = torch.Generator().manual_seed(1)
+    light = torch.exp2(torch.rand(3, 90, 110, generator=random) * 12 - 9)
+    light = 0.8 * light.mean(0) + 0.2 * light
+    seen = colors.for_viewing(colors.working, like=like)(light.contiguous())
+    glanced = colors.for_glancing(colors.working, like=like)(light)
+    apart = (seen.clamp(0, 1) - glanced.clamp(0, 1)).abs() * 255
+    assert glanced.shape == seen.shape and float(apart.mean()) < 0.6 and float(apart.quantile(0.999)) < 4
+    odd = torch.tensor([float("inf"), -5.0, 1e6]).view(3, 1, 1)
+    assert bool(torch.isfinite(colors.for_glancing(colors.working)(odd)).all())

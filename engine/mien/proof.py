@@ -27,7 +27,7 @@ def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
     # It is only looked at: laid together when it is small.
     back, front, matte = (shrunk(part, SIDE) for part in (plate.image, layer.image, layer.matte))
     result = over(front, back, matte)
-    show = job.colors.for_viewing(job.colors.working, like=job.space)
+    show = job.colors.for_glancing(job.colors.working, like=job.space)
     joined = torch.cat([show(back), show(result), matte.expand(3, -1, -1)], -1)
     levels = (joined.nan_to_num(0.0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     packed: NDArray[np.uint8] = levels.movedim(0, -1).contiguous().cpu().numpy()
