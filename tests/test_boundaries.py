@@ -62,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types",
     },
     "mien.commands": {
-        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm", "mien.facesets", "mien.hosts", "mien.rushes", "mien.timeline",
+        *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm",
+        "mien.facesets", "mien.hosts", "mien.rushes", "mien.timeline",
         "mien.sheet",
         "mien.qc", "mien.train",
         "mien.credentials", "mien.provenance",
@@ -74,7 +75,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.reviewline": {"typer", "mien.commands", *WORKING, *RUNNER},
     "mien.installline": {"typer", "mien.client", "mien.commands", "mien.progress"},
     "mien.__main__": {
-        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.timeline", "mien.installline", "mien.reviewline", "mien.serve",
+        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.timeline", "mien.installline",
+        "mien.reviewline", "mien.serve",
         "mien.trainline", *WORKING, *RUNNER,
     },
 }  # fmt: skip

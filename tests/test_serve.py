@@ -640,7 +640,8 @@ def test_it_leaves_when_standard_input_ends(made, busy):
 
 def test_a_request_for_a_track_holds_what_the_command_line_takes():
     takes = {one.name for kind in (PlateArguments, TrackArguments) for one in fields(kind)}
-    assert {one.name for one in fields(Track)} == takes - {"path", "device"} | {"folder", "plate", "output"}
+    # The span of a shot is told by an edit, of which a track knows nothing.
+    assert {one.name for one in fields(Track)} == takes - {"path", "device", "span"} | {"folder", "plate", "output"}
 
 
 def test_a_closed_engine_is_not_asked():
