@@ -60,7 +60,11 @@ def saved_recipe(node: Any) -> Path:
 
 @told
 def analyse(node: Any) -> None:
-    """Track the faces where no track is, then solve what holds for the shot and load it into MienComp."""
+    """Make what is missing, identity and track, then solve what holds for the shot and load it into MienComp."""
+    photograph = nodes.reference(node)
+    if photograph is not None:
+        _perform(node, photograph, lambda: told(analyse)(node))
+        return
     if not nodes.track_file(node).is_file():
         _track(node, lambda: told(analyse)(node))
         return
@@ -72,9 +76,31 @@ def analyse(node: Any) -> None:
             tell(shown.error)
             return
         for comp in nodes.comps(node):
+            _load_widths(comp, shown.answer.get("widths", {}))
             _load_match(comp, Path(shown.answer.get("curves", {}).get(_grade_step(path), "")))
 
     talk.work(node.name(), "mien: analyse " + node.name(), "solve", finish, recipe=str(path))
+
+
+def _perform(node: Any, photograph: str, then: Callable[[], None]) -> None:
+    """Make the identity of the reference input."""
+    nodes.settle(node)
+    plates.make(node)
+    plate, first, last, space = nodes.plate_of(node)
+    output = nodes.identity_file(node)
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+    def finish(shown: Shown) -> None:
+        if shown.error:
+            status(node, shown.error)
+            tell(shown.error)
+            return
+        then()
+
+    talk.work(node.name(), "mien: identity of " + node.name(), "identity", finish, folder=str(output.parent),
+              sources=[photograph], output=str(output), plate=plate, frames=[first, last],
+              colorspace=space or nodes.space_of(node), likeness=str(node["likeness"].value()),
+              release=str(node["release"].value()))  # fmt: skip
 
 
 @told
@@ -230,6 +256,12 @@ def _grade_step(recipe: Path) -> str:
     """The step of a recipe that solves the color move."""
     steps = json.loads(recipe.read_text("utf-8"))["steps"]
     return next((str(step["name"]) for step in steps if step["node"] == "match_color"), "")
+
+
+def _load_widths(comp: Any, widths: Mapping[str, float]) -> None:
+    """Have MienComp's face widths follow the face, by which grow and soften are measured."""
+    if widths:
+        comp["face_width"].fromScript(text.curve({int(frame): round(width, 2) for frame, width in widths.items()}))
 
 
 def _load_match(comp: Any, curves: Path) -> None:

@@ -144,7 +144,14 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
         knob("mien_node", "convert_face"),
         user(3, "mien_version", "", flags=("+INVISIBLE",)),
         knob("mien_version", str(VERSION)),
-        user(2, "identity", "identity", "Whose face is put on: an identity file (.safetensors, .dfm)."),
+        user(
+            2,
+            "identity",
+            "identity",
+            "Whose face is put on: an identity file (.safetensors, .dfm). Empty: Analyse makes one of the reference.",
+        ),
+        user(1, "likeness", "likeness", "Whose face the reference input shows, for an identity made of it."),
+        user(1, "release", "release", "Under which release or contract it may be used."),
         user(2, "track", "track", "Track file. Empty: the MienTrack above, else the shot's own, which Analyse makes."),
         user(1, "face", "face", "Name of the person in the track. Empty: who is seen longest and largest."),
     ]
@@ -177,6 +184,13 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
         user(2, "folder", "folder", "Where everything of the shot goes. Empty: a folder mien beside the script."),
         user(3, "version", "version", "Counted up, it keeps older renders beside it.", "", (), (1, 50)),
         knob("version", "1"),
+        user(
+            1,
+            "template",
+            "output",
+            "Where a version goes, below the folder: {node} is this node, {version} its number, {script} the script.",
+        ),
+        " template " + text.word("{node}_v{version}"),
         button(
             "analyse",
             "Analyse",

@@ -230,8 +230,58 @@ def name_of(convert: Any) -> str:
 
 
 def version_folder(convert: Any) -> Path:
-    """Where the frames of the chosen version go."""
-    return shot_folder(convert) / f"{name_of(convert)}_v{int(convert['version'].value()):03d}"
+    """Where the frames of the chosen version go: the folder, and below it what the template says.
+
+    Raises:
+        ShotError: The template leads out of the folder, or would give two versions one place.
+    """
+    import nuke
+
+    said = str(convert["template"].value())
+    place = said.replace("{node}", name_of(convert)).replace("{version}", f"{int(convert['version'].value()):03d}")
+    place = place.replace("{script}", Path(nuke.root().name()).stem)
+    if "{version}" not in said or "{node}" not in said:
+        raise ShotError(f"{convert.name()}: output needs {{node}} and {{version}}, so that no render covers another.")
+    if Path(place).is_absolute() or ".." in Path(place).parts:
+        raise ShotError(f"{convert.name()}: output lies below the folder: {said} leads out of it.")
+    return shot_folder(convert) / place
+
+
+def identity_file(convert: Any) -> Path:
+    """The identity that is put on: the chosen one, else what Analyse makes of the reference input.
+
+    Raises:
+        ShotError: Neither is there.
+    """
+    said = str(convert["identity"].evaluate())
+    if said:
+        return Path(said)
+    if fed(convert, 2) is None:
+        raise ShotError(f"{convert.name()}: choose an identity, or connect a photograph to the input reference.")
+    return shot_folder(convert) / f"{name_of(convert)}.reference.safetensors"
+
+
+def reference(convert: Any) -> str | None:
+    """The photograph or take from which the identity must be made first; None where that was done, or is not asked.
+
+    Raises:
+        ShotError: It is no Read, or nobody said whose face it is.
+    """
+    import nuke
+
+    shown = fed(convert, 2)
+    if convert["identity"].evaluate() or shown is None:
+        return None
+    if shown.Class() != "Read":
+        raise ShotError(f"{convert.name()}: connect the reference's Read itself: its file is what the engine opens.")
+    path = nuke.filename(shown) or ""
+    if not convert["likeness"].value() or not convert["release"].value():
+        raise ShotError(f"{convert.name()}: say whose likeness the reference is, and under which release.")
+    made = identity_file(convert)
+    file = Path(files.file_at(path, int(shown["first"].value())))
+    if made.is_file() and file.is_file() and made.stat().st_mtime_ns >= file.stat().st_mtime_ns:
+        return None
+    return path
 
 
 def track_file(convert: Any) -> Path:
@@ -309,9 +359,7 @@ def document(convert: Any) -> dict:
         ShotError, ChainError: Something is missing; the message says what.
     """
     path, first, last, known = plate_of(convert)
-    identity = str(convert["identity"].evaluate())
-    if not identity:
-        raise ShotError(f"{convert.name()}: choose an identity: whose face is put on.")
+    identity = str(identity_file(convert))
     nodes, end = placed(convert, first, last)
     above = track_node(convert)
     face = str(convert["face"].value()) or (chosen_face(above) if above is not None else None)
