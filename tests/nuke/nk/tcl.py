@@ -85,7 +85,7 @@ def pieces(text: str) -> list[tuple[str, bool]]:
 
 def _bare(text: str, at: int, ends: str) -> int:
     """Offset of the first of some characters from ``at`` on that no backslash stands before."""
-    match = re.compile(rf"(?:{ESCAPE.pattern}|[^\\{ends}])*", re.ASCII).match(text, at)
+    match = re.compile(rf"(?:{ESCAPE.pattern}|\\\Z|[^\\{ends}])*", re.ASCII).match(text, at)
     return match.end() if match else at
 
 
