@@ -164,14 +164,21 @@ def plate_of(convert: Any) -> tuple:
         if holder is None:
             raise ShotError(f"{convert.name()}: put it behind the plate's Read, or a MienConvert behind it.")
         return plates.told(holder, 0), int(found.firstFrame()), int(found.lastFrame()), plates.SPACE
-    import nuke
-
-    path = nuke.filename(found) or ""
+    path = full_size(found)
     if "%v" in path.lower():
         raise ShotError(f"{found.name()}: mien works on one view at a time. Name one view's file in place of %V.")
     if not path:
         raise ShotError(f"{found.name()}: choose the plate's file.")
     return path, int(found["first"].value()), int(found["last"].value()), None
+
+
+def full_size(read: Any) -> str:
+    """A Read's file with its frame number open; in proxy mode too the full one, so that a recipe is the same."""
+    import nuke
+
+    path = nuke.filename(read) or ""
+    small = read.knob("proxy")
+    return str(read["file"].value()) if small is not None and path and path == str(small.value()) else path
 
 
 def track_node(convert: Any) -> Any:
@@ -267,14 +274,12 @@ def reference(convert: Any) -> str | None:
     Raises:
         ShotError: It is no Read, or nobody said whose face it is.
     """
-    import nuke
-
     shown = fed(convert, 2)
     if convert["identity"].evaluate() or shown is None:
         return None
     if shown.Class() != "Read":
         raise ShotError(f"{convert.name()}: connect the reference's Read itself: its file is what the engine opens.")
-    path = nuke.filename(shown) or ""
+    path = full_size(shown)
     if not convert["likeness"].value() or not convert["release"].value():
         raise ShotError(f"{convert.name()}: say whose likeness the reference is, and under which release.")
     made = identity_file(convert)

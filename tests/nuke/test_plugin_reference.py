@@ -37,6 +37,11 @@ said = {
     'widths': [comp['face_width'].getValueAt(frame) for frame in (1001, 1002, 1003)],
     'recipe': nodes.document(convert)['identity'], 'problems': driver.problems(), 'messages': driver.messages(),
 }
+full = nodes.document(convert)
+read['proxy'].setValue(SHOT + '/proxy/shot.%04d.exr')
+nuke.root()['proxy'].setValue('true')
+said['proxy'] = [nuke.filename(read), nodes.document(convert) == full]
+nuke.root()['proxy'].setValue('false')
 refused = []
 for template in ('{node}', '../{node}{version}', '/x/{node}{version}'):
     convert['template'].setValue(template)
@@ -80,3 +85,8 @@ def test_the_width_of_the_face_is_keyed(done):
     points = read_tracks(shot.track).tracks[0].points
     spans = (points[..., 0].amax(1) - points[..., 0].amin(1)).tolist()
     assert said["widths"] == pytest.approx(spans, rel=0.1)
+
+
+def test_proxy_mode_makes_the_same_recipe(done):
+    _, said = done
+    assert "/proxy/" in said["proxy"][0] and said["proxy"][1]

@@ -398,7 +398,9 @@ def usingOcio() -> bool:
 
 
 def filename(node: Node, i: int = 0) -> str | None:
-    knob = node.knob("file")
+    # In proxy mode a node works with its proxy file, where it has one.
+    small = node.knob("proxy") if proxy() else None
+    knob = small if small is not None and small.value() else node.knob("file")
     if knob is None:
         return None
     return knob.evaluate() if i == REPLACE else knob.value()  # type: ignore[attr-defined]
