@@ -188,9 +188,9 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
             1,
             "template",
             "output",
-            "Where a version goes, below the folder: {node} is this node, {version} its number, {script} the script.",
+            "Where a version goes, below the folder: <node> is this node, <version> its number, <script> the script.",
         ),
-        " template " + text.word("{node}_v{version}"),
+        " template " + text.word("<node>_v<version>"),
         button(
             "analyse",
             "Analyse",

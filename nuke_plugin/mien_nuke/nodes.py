@@ -245,10 +245,10 @@ def version_folder(convert: Any) -> Path:
     import nuke
 
     said = str(convert["template"].value())
-    place = said.replace("{node}", name_of(convert)).replace("{version}", f"{int(convert['version'].value()):03d}")
-    place = place.replace("{script}", Path(nuke.root().name()).stem)
-    if "{version}" not in said or "{node}" not in said:
-        raise ShotError(f"{convert.name()}: output needs {{node}} and {{version}}, so that no render covers another.")
+    place = said.replace("<node>", name_of(convert)).replace("<version>", f"{int(convert['version'].value()):03d}")
+    place = place.replace("<script>", Path(nuke.root().name()).stem)
+    if "<version>" not in said or "<node>" not in said:
+        raise ShotError(f"{convert.name()}: output needs <node> and <version>, so that no render covers another.")
     if Path(place).is_absolute() or ".." in Path(place).parts:
         raise ShotError(f"{convert.name()}: output lies below the folder: {said} leads out of it.")
     return shot_folder(convert) / place

@@ -18,7 +18,7 @@ photo['file'].setValue(PHOTO)
 driver.connect(convert, 0, read)
 driver.connect(convert, 2, photo)
 convert['identity'].setValue('')
-convert['template'].setValue('{script}/takes/{node}.{version}')
+convert['template'].setValue('<script>/takes/<node>.<version>')
 convert['version'].setValue(7)
 press(convert, 'analyse')
 unsaid = driver.messages()
@@ -43,7 +43,7 @@ nuke.root()['proxy'].setValue('true')
 said['proxy'] = [nuke.filename(read), nodes.document(convert) == full]
 nuke.root()['proxy'].setValue('false')
 refused = []
-for template in ('{node}', '../{node}{version}', '/x/{node}{version}'):
+for template in ('<node>', '../<node><version>', '/x/<node><version>'):
     convert['template'].setValue(template)
     try:
         nodes.version_folder(convert)
@@ -76,7 +76,7 @@ def test_an_identity_is_made_of_the_reference_once_somebody_says_whose_it_is(don
 def test_files_go_where_the_template_says_and_nowhere_else(done):
     _, said = done
     assert said["folder"].endswith("mien/comp/comp/takes/MienConvert1.007")
-    assert "{node} and {version}" in said["refused"][0]
+    assert "<node> and <version>" in said["refused"][0]
     assert len(said["refused"]) == 3 and all("leads out" in one for one in said["refused"][1:])
 
 
