@@ -145,10 +145,9 @@ def row(knob: Knob, held: str | None) -> str:
         kind = "menu: " + ", ".join(knob.menu)
     elif knob.range:
         kind += f", {knob.range[0]:g} to {knob.range[1]:g}"
-    default = "" if knob.kind in ("PyScript_Knob", "Link_Knob") else (held or "")
+    default = "" if knob.kind in ("PyScript_Knob", "Link_Knob") else (held or "").replace("<", "&lt;")
     default = {"true": "on", "false": "off"}.get(default, default)
     tip = knob.tooltip.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
-    held = None if held is None else held.replace("<", "&lt;")
     name = knob.label or knob.name
     step, _, rest = knob.name.partition("__")
     name = f"{step.replace('_', ' ')}: {name}" if rest else name
