@@ -72,8 +72,8 @@ class Clock:
         self.processor += time.process_time() - processor
 
 
-def make_plate(folder: Path, size: tuple[int, int], count: int) -> Made:
-    """A shot of ``count`` frames, all of one large plate, with a face of FACE pixels that moves a little."""
+def make_plate(folder: Path, size: tuple[int, int], count: int, face: int) -> Made:
+    """A shot of ``count`` frames, all of one large plate, with a face of ``face`` pixels that moves a little."""
     width, height = size
     still = folder / "still.exr"
     tile = texture(540, 480, 7)
@@ -83,8 +83,8 @@ def make_plate(folder: Path, size: tuple[int, int], count: int) -> Made:
     frames = range(FIRST, FIRST + count)
     for frame in frames:
         Path(str(pattern) % frame).symlink_to(still)
-    places = [points_at(width / 2 + 2 * i, height / 2 + i, FACE) for i in range(count)]
-    return shot_of(folder, pattern, size, torch.stack(places), texture(700, 700, 99) * 0.7, points_at(350, 350, FACE))
+    places = [points_at(width / 2 + 2 * i, height / 2 + i, face) for i in range(count)]
+    return shot_of(folder, pattern, size, torch.stack(places), texture(700, 700, 99) * 0.7, points_at(350, 350, face))
 
 
 def shot_of(
@@ -298,14 +298,14 @@ def lit_and_grained(
     return lit + 0.01 * generator.standard_normal(lit.shape, np.float32)
 
 
-def with_opencv(job: Job, scratch: Path) -> WholeFrame:
+def with_opencv(job: Job, scratch: Path, width_of_face: int) -> WholeFrame:
     """The same steps with OpenCV: a map by triangles, remap, erode and blur, Reinhard in Lab, light, detail, blend."""
     frame = job.shot.frames[-1]
     face = face_in(job.chain, frame)
     assert face is not None
     (width, height), performer = job.shot.size, texture(700, 700, 99) * 0.7
-    here, there = face.points[:, :2].numpy(), points_at(350, 350, FACE)[:, :2].numpy()
-    radius = round(0.03 * FACE)
+    here, there = face.points[:, :2].numpy(), points_at(350, 350, width_of_face)[:, :2].numpy()
+    radius = round(0.03 * width_of_face)
     shape = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     fastest = WholeFrame(Clock(np.inf, np.inf), Clock(np.inf, np.inf))
     generator = np.random.default_rng(0)
@@ -323,20 +323,20 @@ def with_opencv(job: Job, scratch: Path) -> WholeFrame:
                 means = [cv2.meanStdDev(picture, mask=inside) for picture in (face_lab, plate_lab)]
                 (m0, s0), (m1, s1) = [(m.T.astype(np.float32), s.T.astype(np.float32)) for m, s in means]
                 moved = cv2.cvtColor((face_lab - m0) * (s1 / s0) + m1, cv2.COLOR_LAB2RGB)
-                finished = lit_and_grained(plate, moved, inside > 0, FACE, generator)
+                finished = lit_and_grained(plate, moved, inside > 0, width_of_face, generator)
                 laid = plate + matte * (finished - plate)
             write_exr(scratch / "whole.exr", laid)
         fastest = min(fastest, WholeFrame(steps, chain), key=lambda w: w.chain.processor)
     return fastest
 
 
-def costs(scratch: Path, count: int) -> None:
+def costs(scratch: Path, count: int, face: int) -> None:
     """Cost by plate, against OpenCV on the whole frame, and what overlapping leaves."""
     reference: Clock | None = None
     for name, size in SIZES.items():
         folder = scratch / name
         folder.mkdir()
-        made = make_plate(folder, size, count)
+        made = make_plate(folder, size, count, face)
         job = opened(made)
         with torch.inference_mode():
             alone = stages(job)
@@ -345,7 +345,7 @@ def costs(scratch: Path, count: int) -> None:
             say(f"{name}: {stage} per frame, processor and wall", both(getattr(alone, stage)), "")
         ratio = alone.compute.processor / reference.processor
         say(f"{name}: compute, beside 1080p", f"x{ratio:.2f}", "<= 1.2")
-        theirs = with_opencv(job, folder)
+        theirs = with_opencv(job, folder, face)
         ours = alone.read.processor + alone.compute.processor + alone.write.processor
         say(f"{name}: steps on the whole frame with OpenCV", both(theirs.steps), "")
         ratios = theirs.steps.processor / alone.compute.processor, theirs.chain.processor / ours
@@ -419,6 +419,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=12, help="frames of each plate that is timed")
     parser.add_argument("--long", type=int, default=1000, help="frames of the long shot; the short one has a tenth")
+    parser.add_argument("--face", type=int, default=FACE, help="width in pixels of the face whose costs are measured")
     parser.add_argument("--only", choices=("pixels", "themselves", "costs", "memory"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -426,7 +427,7 @@ def main() -> None:
     parts: dict[str, Callable[[Path], None]] = {
         "pixels": pixels_kept,
         "themselves": onto_themselves,
-        "costs": lambda scratch: costs(scratch, arguments.frames),
+        "costs": lambda scratch: costs(scratch, arguments.frames, arguments.face),
         "memory": lambda scratch: memory(scratch, arguments.long),
     }
     with tempfile.TemporaryDirectory() as scratch:
