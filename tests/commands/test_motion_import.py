@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,9 +118,18 @@ def test_both_ways_of_sampling_are_told_apart_and_remembered(tmp_path, sampling)
     assert (mine - network(source, driving)[0]).abs().mean() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["vox-256", "mgif-256"])
+MAKES = ("vox-256", "mgif-256")
+"""One configuration of each make."""
+
+
+def test_all_published_configurations_are_of_these_makes():
+    assert {PUBLISHED[name] for name in paper.PUBLISHED} == {PUBLISHED[name] for name in MAKES}
+    assert PUBLISHED["vox-512"] == replace(PUBLISHED["vox-256"], size=512, detector_shrink=8, motion_shrink=8)
+
+
+@pytest.mark.parametrize("name", MAKES)
 def test_published_networks_draw_what_the_paper_says(tmp_path, name):
-    """The seven configurations come in two makes, which differ in one layer; half the size draws as the whole does."""
+    """Half the size draws as the whole does, and is quick."""
     settings = paper.PUBLISHED[name]
     parts = paper.random_checkpoint(settings)
     checkpoint = saved(tmp_path / "cpk.pth.tar", parts, legacy=True)
