@@ -1,6 +1,6 @@
 """The engine as hosts use it: what a change of a value costs from the question to pixels in the client's hands.
 
-    python tests/bench/serve.py [--only changes|handover|scrub] [--changes 500] [--face 1000] [--threads 2]
+    python tests/bench/serve.py [--only changes|handover|scrub|cancel] [--changes 500] [--face 1000] [--threads 2]
 
 A client of its own process asks ``mien serve`` for a 4K frame with another value each time, maps the file that is
 handed over and copies every byte of it. Beside wall time stands the processor time that the engine took, which
@@ -10,6 +10,7 @@ other work on the machine does not stretch: on free cores an answer takes no lon
 import argparse
 import mmap
 import os
+import random
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ import OpenImageIO as oiio
 import torch
 
 from mien import recipe as recipes
-from mien.client import Engine
+from mien.client import Engine, EngineError
 from mien.color import load
 from mien.files.handover import HandOver, layout
 from mien.files.identities import Likeness, write_identity
@@ -148,6 +149,31 @@ def scrub(recipe: Path) -> None:
         print(f"another frame {1e3 * ask(engine, recipe, {}, None, FIRST + 1)[0]:.0f} ms")
 
 
+def cancel(recipe: Path, count: int = 40) -> None:
+    """Shots that are solved and rendered, cancelled at random moments: until the last word, until the next begins."""
+    draw, words, free = random.Random(3), [], []
+    with Engine(sys.executable, options=("--no-disk-cache", "--device", "cpu")) as engine:
+        engine.call("status", 60, wait=True)
+        for do in ("solve", "render") * (count // 2):
+            asked = engine.ask(do, recipe=str(recipe), **({"force": True} if do == "render" else {}))
+            time.sleep(draw.uniform(0.1, 2.5))
+            if asked.over:
+                continue
+            began = time.perf_counter()
+            asked.cancel()
+            while not asked.over:
+                time.sleep(0.0005)
+            words.append(time.perf_counter() - began)
+            try:
+                engine.call("solve", 60, recipe="none.json")  # refused, as soon as its turn comes
+            except EngineError:
+                free.append(time.perf_counter() - began)
+    print(f"cancelled while working, {len(words)} times: last word, next request begun")
+    for name, seconds in (("last word", words), ("next begun", free)):
+        middle, high = np.percentile(seconds, (50, 95))
+        print(f"{name:<24} {middle * 1e3:7.0f} {high * 1e3:7.0f} {max(seconds) * 1e3:7.0f} ms")
+
+
 def handover(width: int = 1100, height: int = 1150) -> None:
     """The ways in which R G B A in half floats may reach another process."""
     picture, matte = torch.randn(3, height, width), torch.rand(height, width)
@@ -191,12 +217,12 @@ def handover(width: int = 1100, height: int = 1150) -> None:
 
 
 def chosen(only: str | None) -> Iterator[str]:
-    yield from (name for name in ("handover", "scrub", "changes") if only in (None, name))
+    yield from (name for name in ("handover", "scrub", "cancel", "changes") if only in (None, name))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("changes", "handover", "scrub"))
+    parser.add_argument("--only", choices=("changes", "handover", "scrub", "cancel"))
     parser.add_argument("--changes", type=int, default=500)
     parser.add_argument("--face", type=float, default=1000.0)
     parser.add_argument("--threads", type=int, default=2)
@@ -209,6 +235,10 @@ def main() -> None:
                 handover()
             elif part == "scrub":
                 scrub(recipe)
+            elif part == "cancel":
+                long = Path(name) / "long"
+                long.mkdir()
+                cancel(make(long, options.face, 30))
             else:
                 changes(recipe, options.changes, options.threads)
 
