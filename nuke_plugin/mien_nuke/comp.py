@@ -28,11 +28,7 @@ def comp() -> str:
     """The group's text."""
     user, knob, node = text.user, text.knob, text.node
     knobs = [
-        user(20, "mien_tab", "Match"),
-        user(1, "mien_node", "", flags=("+INVISIBLE",)),
-        knob("mien_node", "comp"),
-        user(3, "mien_version", "", flags=("+INVISIBLE",)),
-        knob("mien_version", str(VERSION)),
+        *text.heading("Match", "comp", VERSION),
         user(
             4,
             "source",

@@ -85,11 +85,7 @@ def effect(declared: Mapping[str, Any]) -> str:
     """A node whose work the engine does; natively its first input passes."""
     ports = wires(declared)
     knobs = [
-        text.user(20, "mien_tab", declared["id"].replace("_", " ")),
-        text.user(1, "mien_node", "", "", flags=("+INVISIBLE",)),
-        text.knob("mien_node", declared["id"]),
-        text.user(3, "mien_version", "", "", flags=("+INVISIBLE",)),
-        text.knob("mien_version", str(VERSION)),
+        *text.heading(declared["id"].replace("_", " "), declared["id"], VERSION),
     ]
     for param in declared["params"]:
         knobs += setting(param)
@@ -139,11 +135,7 @@ def convert(declared: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> 
     """MienConvert: the plate goes in, the rendered layer comes out; the only node that talks to the engine."""
     user, knob = text.user, text.knob
     knobs = [
-        user(20, "mien_tab", "Convert"),
-        user(1, "mien_node", "", flags=("+INVISIBLE",)),
-        knob("mien_node", "convert_face"),
-        user(3, "mien_version", "", flags=("+INVISIBLE",)),
-        knob("mien_version", str(VERSION)),
+        *text.heading("Convert", "convert_face", VERSION),
         user(
             2,
             "identity",
@@ -267,13 +259,9 @@ def point(name: str, place: tuple) -> list:
 
 def track(declared: Mapping[str, Any]) -> str:
     """MienTrack: finds and follows faces; the plate passes."""
-    user, knob = text.user, text.knob
+    user = text.user
     knobs = [
-        user(20, "mien_tab", "Track"),
-        user(1, "mien_node", "", flags=("+INVISIBLE",)),
-        knob("mien_node", "track_faces"),
-        user(3, "mien_version", "", flags=("+INVISIBLE",)),
-        knob("mien_version", str(VERSION)),
+        *text.heading("Track", "track_faces", VERSION),
         user(2, "track", "track", "Where the track is written. Empty: the shot's own file."),
         user(4, "face", "face", "Who is meant; auto is who is seen longest and largest.", "", ("auto",)),
         user(43, "faces", "faces", "Who was found, and in which frames."),

@@ -69,6 +69,17 @@ def knob(name: str, value: str) -> str:
     return f" {name} " + (value if value.startswith("{") else word(value))
 
 
+def heading(tab: str, node: str, version: int) -> list:
+    """The first knobs of every group: its tab, and hidden in it which node it is, of which version."""
+    return [
+        user(20, "mien_tab", tab),
+        user(1, "mien_node", "", flags=("+INVISIBLE",)),
+        knob("mien_node", node),
+        user(3, "mien_version", "", flags=("+INVISIBLE",)),
+        knob("mien_version", str(version)),
+    ]
+
+
 def indented(lines: Sequence[str]) -> list:
     """Lines of nodes within a group."""
     return [" " + line for line in lines]

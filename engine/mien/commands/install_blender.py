@@ -3,58 +3,42 @@
 The zip is self-contained: the extension's own files, and in its folder ``mien`` what all hosts share with the engine.
 """
 
-import json
 import os
 import subprocess
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 
 from mien.client import remember_python
+from mien.commands.adapters import adapter, own_files, package, shared_files
 from mien.progress import Note, Tell
-from mien.recipe import CONVERT
 from mien.types import MienError
 
-SHARED = ("__init__.py", "client.py", "nodes.json", "hosts/__init__.py", "hosts/frames.py", "hosts/recipes.py",
-          "hosts/watch.py")  # fmt: skip
-"""Files of the engine that the extension carries."""
 PUBLISHED = (".py", ".toml", ".md")
 STAMP = (1980, 1, 1, 0, 0, 0)
 PATIENCE = 180.0
 
 
 def source() -> Path:
-    """The extension's folder: in a checkout beside the engine, in an installed wheel within it.
+    """The extension's folder.
 
     Raises:
-        MienError: It is in neither place.
+        MienError: This installation brings none.
     """
-    engine = Path(str(resources.files("mien")))
-    for folder in (engine / "blender_addon", engine.parents[1] / "blender_addon"):
-        if (folder / "blender_manifest.toml").is_file():
-            return folder
-    raise MienError("This installation of mien brings no Blender extension. Install mien from its repository.")
+    return adapter("blender_addon", "blender_manifest.toml", "Blender extension")
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file of the zip, in order."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and "__pycache__" not in name and (path.suffix in PUBLISHED or path.name == "LICENSE"):
-            yield name, path.read_bytes()
-    engine = Path(str(resources.files("mien")))
-    for name in SHARED:
+    yield from own_files(folder, PUBLISHED)
+    for name, content in shared_files():
         # Within the extension the engine's package lies deeper, so its modules name each other from where they are.
-        text = (engine / name).read_text("utf-8").replace("from mien.hosts.", "from .")
-        yield f"mien/{name}", text.encode()
-    for license_file in (engine.parents[1] / "LICENSE", engine / "LICENSE"):
+        yield f"mien/{name}", content.replace(b"from mien.hosts.", b"from .")
+    for license_file in (package().parents[1] / "LICENSE", package() / "LICENSE"):
         if license_file.is_file():
             yield "mien/LICENSE", license_file.read_bytes()
             break
-    yield "mien/chain.json", json.dumps([asdict(step) for step in CONVERT], indent=1).encode()
 
 
 def build_zip(output: Path) -> Path:

@@ -3,42 +3,23 @@
 The plugin is copied into a folder of the user's own, and one line of the user's ``init.py`` names that folder.
 """
 
-import json
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 
 from mien.client import engine_files, remember_python
+from mien.commands.adapters import adapter, own_files, shared_files
 from mien.files.whole import write_whole
 from mien.progress import Note, Tell
-from mien.recipe import CONVERT
 from mien.types import MienError
 
-SHARED = ("__init__.py", "client.py", "nodes.json", "hosts/__init__.py", "hosts/frames.py", "hosts/recipes.py",
-          "hosts/watch.py")  # fmt: skip
-"""Files of the engine that the plugin carries, below ``vendor/mien``."""
 PUBLISHED = frozenset({".py", ".gizmo", ".nk", ".json", ".md", ".png"})
 MARK = "# mien: written by `mien install nuke`"
 LINE = re.compile(rf"^.*{re.escape(MARK)}[^\n]*\n?", re.MULTILINE)
 LIMIT = 1 << 20
 """Bytes of the largest init.py that is changed."""
-
-
-def source() -> Path:
-    """The plugin's folder: in a checkout beside the engine, in an installed wheel within it.
-
-    Raises:
-        MienError: It is in neither place.
-    """
-    engine = Path(str(resources.files("mien")))
-    for folder in (engine / "nuke_plugin", engine.parents[1] / "nuke_plugin"):
-        if (folder / "menu.py").is_file():
-            return folder
-    raise MienError("This installation of mien brings no Nuke plugin. Install mien from its repository.")
 
 
 def home() -> Path:
@@ -48,15 +29,9 @@ def home() -> Path:
 
 def contents() -> Iterator[tuple[str, bytes]]:
     """Name and content of every file of the installed plugin."""
-    folder = source()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and "__pycache__" not in name and path.suffix in PUBLISHED:
-            yield name, path.read_bytes()
-    engine = Path(str(resources.files("mien")))
-    for name in SHARED:
-        yield f"vendor/mien/{name}", (engine / name).read_bytes()
-    yield "vendor/mien/chain.json", json.dumps([asdict(step) for step in CONVERT], indent=1).encode()
+    yield from own_files(adapter("nuke_plugin", "menu.py", "Nuke plugin"), PUBLISHED)
+    for name, content in shared_files():
+        yield f"vendor/mien/{name}", content
 
 
 def build(folder: Path) -> None:
