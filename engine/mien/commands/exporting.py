@@ -1,6 +1,8 @@
 """``mien export``: an identity for programs that run networks themselves."""
 
+import io
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,10 +78,9 @@ def _torchscript(
     colors = load_colors(arguments.ocio)
     light = Light(network, colors.encoding.to_display, file.kind).eval()
     example = _example(3, size)
-    fixed = size if file.kind == "swap" else step
-    scripted = torch.jit.script(Knobs(torch.jit.trace(light, example), fixed).eval())
-    with appearing(arguments.output) as partial:
-        torch.jit.save(scripted, str(partial))
+    sizes = (size, size) if file.kind == "swap" else (step, 0)
+    scripted = torch.jit.script(Knobs(torch.jit.trace(light, example), *sizes).eval())
+    write_whole(arguments.output, _archive(scripted))
     loaded = torch.jit.load(str(arguments.output))
     with torch.inference_mode():
         wanted = light(example)
@@ -92,6 +93,17 @@ def _torchscript(
     offered.parent.mkdir(parents=True, exist_ok=True)
     write_whole(offered, catalog(arguments.output, file).encode())
     return [str(arguments.output), str(script), str(offered)], apart
+
+
+def _archive(scripted: torch.jit.ScriptModule) -> bytes:
+    """What hosts load, without the paths and lines of the machine that it was made on."""
+    made, bare = io.BytesIO(), io.BytesIO()
+    torch.jit.save(scripted, made)
+    with zipfile.ZipFile(made) as whole, zipfile.ZipFile(bare, "w") as kept:
+        for entry in whole.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                kept.writestr(entry, whole.read(entry))
+    return bare.getvalue()
 
 
 def _dfm(arguments: ExportArguments, network: nn.Module, size: int) -> tuple[list[str], float]:

@@ -50,21 +50,26 @@ class Light(nn.Module):
 class Knobs(nn.Module):
     """What a host's knobs drive, around a traced network; pads to sizes that the network takes.
 
+    ``most`` is the largest side that it takes, 0 for any.
+
     Attributes:
         mix: 0 shows the input, 1 the network's picture.
         matte_gain: Multiplies the matte.
     """
 
-    def __init__(self, traced: Any, step: int) -> None:
+    def __init__(self, traced: Any, step: int, most: int) -> None:
         super().__init__()
         self.net = traced
         self.step = step
+        self.most = most
+        self.told = f"Larger than {most} x {most}: reformat the face to that first."
         self.mix = 1.0
         self.matte_gain = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """(1, 3 or 4, H, W) to (1, 4, H, W)."""
         h, w = x.size(2), x.size(3)
+        assert self.most == 0 or (h <= self.most and w <= self.most), self.told
         rows = torch.arange((h + self.step - 1) // self.step * self.step, device=x.device).clamp(max=h - 1)
         columns = torch.arange((w + self.step - 1) // self.step * self.step, device=x.device).clamp(max=w - 1)
         padded = x.index_select(2, rows).index_select(3, columns)
