@@ -83,6 +83,18 @@ def plate_colorspace(image: Any, space: str, may_set: bool) -> None:
         image.colorspace_settings.name = name
 
 
+def other_space(space: str) -> str:
+    """What it means, in words, that the file works in another space than the plate's; empty where it does not."""
+    wanted, working = colors.NAMES.get(space), colors.NAMES.get(compat.working_space())
+    if wanted is None or wanted == working:
+        return ""
+    if not compat.FIVE:
+        return (
+            f"This Blender works in {working}: the plate keeps its values, {wanted}, but is shown as if it were that."
+        )
+    return f"The file works in {working}: the plate, {wanted}, is converted, and passes nearly but not bit for bit."
+
+
 def plate_node(tree: Any) -> Any:
     """The plate's node; None where there is none."""
     return tree.nodes.get(PLATE) if tree is not None else None
@@ -166,6 +178,11 @@ def set_scene(scene: Any, size: Sequence[int] | None, first: int, last: int, fps
         scene.render.fps = max(1, round(fps))
         scene.render.fps_base = scene.render.fps / fps
     compat.full_precision(scene)
+
+
+def scene_of(number: int) -> Any:
+    """The scene that has a number in this session, whatever it is called by now; None where it is gone."""
+    return next((scene for scene in bpy.data.scenes if scene.session_uid == number), None)
 
 
 def converts(scene: Any) -> list[Any]:

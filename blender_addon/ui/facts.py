@@ -4,8 +4,6 @@
 import json
 from typing import Any
 
-import bpy
-
 from ..mien.hosts.frames import spoken
 from .props import state
 
@@ -13,21 +11,18 @@ KEPT = "mien_plate"
 """Property of a scene."""
 
 
-def said_plate(scene: str, answer: dict[str, Any]) -> None:
+def said_plate(scene: Any, answer: dict[str, Any]) -> None:
     """Keep what the engine says of a plate with the scene."""
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
     kept = {name: answer[name] for name in ("size", "data", "range", "missing", "color") if name in answer}
     kept["fps"] = _rate(str(answer.get("frames_per_second", "")))
-    keep_facts(target, kept)
-    entered = target.mien
+    keep_facts(scene, kept)
+    entered = scene.mien
     if not entered.first and not entered.last and answer.get("range"):
         entered.first, entered.last = answer["range"]
     warnings = []
     if answer.get("missing"):
         warnings.append(f"The plate lacks frames {spoken(answer['missing'])}.")
-    if not fits(target):
+    if not fits(scene):
         warnings.append(
             "The plate's data window differs from its display window: Blender would misplace it. "
             "Press Write Fitting Plate."
@@ -52,10 +47,19 @@ def _rate(text: str) -> float:
 
 def keep_facts(scene: Any, facts: dict[str, Any]) -> None:
     """Keep what is known of a plate with its scene."""
-    scene[KEPT] = json.dumps({**facts, "plate": scene.mien.plate})
+    scene[KEPT] = json.dumps({**facts, "asked": _asked(scene)})
+
+
+def _asked(scene: Any) -> list[str]:
+    """What the answer depends on."""
+    entered = scene.mien
+    return [entered.plate, entered.layer, entered.colorspace, entered.ocio]
 
 
 def plate_facts(scene: Any) -> dict[str, Any]:
-    """What the engine said of a scene's plate; empty where it was not asked, or was of another one."""
-    facts = dict(json.loads(scene.get(KEPT, "{}")))
-    return facts if facts.get("plate") == scene.mien.plate else {}
+    """What the engine said of a scene's plate; empty where it was not asked, or of another one."""
+    try:
+        facts = dict(json.loads(scene.get(KEPT, "{}")))
+    except (TypeError, ValueError):
+        return {}
+    return facts if facts.get("asked") == _asked(scene) else {}

@@ -14,6 +14,7 @@ import bpy
 
 from ..core.shot import ShotError
 from ..host import convert, shots
+from .chain import REFUSED, made, recipe_of, show
 from .props import shot_of, state
 
 REST = 0.4
@@ -30,7 +31,7 @@ class Eye:
         self.seen = ""
         self.moved = 0.0
         self.fine = True
-        self.scene = ""
+        self.scene = 0
         self.request: Any = None
         self.recipe: dict[str, Any] = {}
 
@@ -52,7 +53,7 @@ def dialed(scene: Any) -> str:
     values = [getattr(socket, "default_value", None) for socket in node.inputs]
     plain = [value if isinstance(value, (int, float, str)) else None for value in values]
     files = [getattr(scene.mien, name) for name in ("identity", "track", "face", "roto")]
-    return json.dumps([scene.name, scene.frame_current, plain, files])
+    return json.dumps([scene.session_uid, scene.frame_current, plain, files])
 
 
 def step(engine: Callable[[], Any]) -> bool:
@@ -76,13 +77,11 @@ def step(engine: Callable[[], Any]) -> bool:
 
 
 def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -> None:
-    from .ops_shot import REFUSED, recipe_of, show
-
     eye.asked = now
     try:
         shot = shot_of(scene)
         eye.recipe = recipe_of(scene, shot)
-        shot.take_folder.mkdir(parents=True, exist_ok=True)
+        made(shot.take_folder)
         first, last = eye.recipe["plate"]["first"], eye.recipe["plate"]["last"]
         if not first <= scene.frame_current <= last:
             raise ShotError(f"Frame {scene.frame_current} is outside the shot, {first}-{last}.")
@@ -90,7 +89,7 @@ def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -
         state().error = str(error)
         return
     show(scene, shot)
-    eye.scene = scene.name
+    eye.scene = scene.session_uid
     eye.request = engine().ask(
         "render", recipe=eye.recipe, folder=shot.folder, frame=scene.frame_current, write=True, scale=scale,
         viewer=f"blender {scene.name}",
@@ -111,7 +110,7 @@ def _answered() -> bool:
     solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
     scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
     said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
-    scene = bpy.data.scenes.get(eye.scene)
+    scene = shots.scene_of(eye.scene)
     if scene is not None and scene.frame_current == answer["frame"]:
         for node in shots.converts(scene):
             convert.refresh(node.node_tree)

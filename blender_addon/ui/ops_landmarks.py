@@ -12,9 +12,11 @@ from gpu_extras.batch import batch_for_shader
 
 from ..core import landmarks
 from ..core.shot import found, range_of
+from ..host import shots
 from . import runner
+from .asking import refuse
+from .chain import REFUSED
 from .facts import plate_facts
-from .ops_shot import REFUSED, refuse
 from .props import shot_of, state
 
 REACH = 14.0
@@ -57,10 +59,11 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
         try:
             folder = keys_folder(context.scene)
         except REFUSED as error:
-            return refuse(self, str(error))
+            return refuse(self, context.scene, str(error))
         self.points = landmarks.read(folder, context.scene.frame_current, context.scene.mien.face)
         self.held = ""
-        self.frame, self.scene, self.size = context.scene.frame_current, context.scene.name, picture_size(context)
+        self.frame, self.size = context.scene.frame_current, picture_size(context)
+        self.scene = context.scene.session_uid
         self.area = context.area
         kind = type(context.space_data)
         self.drawn = kind, kind.draw_handler_add(self.draw, (context.region,), "WINDOW", "POST_PIXEL")
@@ -133,11 +136,11 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
 
     def keep(self, context: Any) -> set[str]:
         """Write the key, and track again with it."""
-        scene = bpy.data.scenes.get(self.scene)
+        scene = shots.scene_of(self.scene)
         try:
             document = landmarks.key(self.points, scene.mien.face if scene else "")
             if scene is None:
-                raise landmarks.LandmarkError(f"The scene {self.scene} is gone.")
+                raise landmarks.LandmarkError("The scene is gone.")
             landmarks.write(keys_folder(scene), self.frame, document)
         except REFUSED as error:
             self.report({"WARNING"}, str(error))
@@ -193,7 +196,7 @@ class MIEN_OT_import_markers(bpy.types.Operator):
             for frame, points in frames.items():
                 landmarks.write(keys_folder(scene), frame, landmarks.key(points, scene.mien.face))
         except REFUSED as error:
-            return refuse(self, str(error))
+            return refuse(self, context.scene, str(error))
         state().error = ""
         state().state = f"Keys on {len(frames)} frames: press Track"
         return {"FINISHED"}
@@ -212,7 +215,7 @@ class MIEN_OT_clear_keys(bpy.types.Operator):
         try:
             folder = keys_folder(context.scene)
         except REFUSED as error:
-            return refuse(self, str(error))
+            return refuse(self, context.scene, str(error))
         frame = str(context.scene.frame_current)
         gone = [path for path in folder.glob("*.json") if self.all or path.stem.rpartition("@")[2] == frame]
         for path in gone:

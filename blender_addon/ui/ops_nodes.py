@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators that place nodes: one of ours, a whole shot, newer versions of those in the file."""
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -11,9 +11,11 @@ from ..core.shot import found, range_of
 from ..host import compat, convert, groups, shots
 from ..mien.hosts.frames import NUMBER
 from . import runner
-from .facts import keep_facts, plate_facts, said_plate
-from .ops_shot import REFUSED, Asking, controls, inspect, refuse, show
-from .props import name_shot, shot_of, state
+from .asking import Waiting, begin
+from .chain import REFUSED, controls, named_shot, show
+from .facts import plate_facts, said_plate
+from .ops_shot import read_plate
+from .props import shot_of, state
 
 KINDS = [
     ("convert", "Convert", "The faces that the engine renders for this shot, and every setting by which it does"),
@@ -59,8 +61,8 @@ class MIEN_OT_add_node(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class MIEN_OT_build_shot(bpy.types.Operator):
-    """Wire plate, Convert, Matte, Color Match, Finish, Comp and a viewer; set the scene's range and resolution"""
+class MIEN_OT_build_shot(Waiting, bpy.types.Operator):
+    """Read the plate, wire it with Convert, Matte, Color Match, Finish, Comp and a viewer; set range and resolution"""
 
     bl_idname = "mien.build_shot"
     bl_label = "Build Shot"
@@ -85,87 +87,64 @@ class MIEN_OT_build_shot(bpy.types.Operator):
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context: Any) -> set[str]:
-        """Build it; what is there already is kept."""
-        scene = context.scene
-        try:
-            name_shot(scene)
-            shot = shot_of(scene)
-            there = found(shot.plate)
-            first, last = range_of(shot, there)
-            facts = plate_facts(scene)
-            shots.build(
-                scene, shot, there.pattern, first, last, controls(), facts.get("color"), self.set_working_space
-            )
-        except (*REFUSED, RuntimeError) as error:
-            return refuse(self, str(error))
-        if self.set_resolution:
-            size = facts.get("size") or shots.plate_size(compat.tree_of(scene))
-            shots.set_scene(scene, size, first, last, facts.get("fps") or None)
-        if self.view_transform == "STANDARD":
-            scene.view_settings.view_transform = "Standard"
-        state().error = ""
-        if NUMBER.search(there.pattern) is None and not there.numbers:
-            state().warning = "The plate is one file: frames of a movie start where the scene does."
-        return {"FINISHED"}
+        """Build it, once the engine has said what the plate is; what is there already is kept."""
+        wanted = Wanted(self.view_transform == "STANDARD", self.set_resolution, self.set_working_space)
+        return begin(self, context.scene, lambda scene: build_shot(scene, wanted))
 
 
-class MIEN_OT_start_shot(Asking, bpy.types.Operator):
-    """Read the plate, then build the shot"""
+@dataclass(frozen=True)
+class Wanted:
+    """What Build Shot sets beside the nodes."""
 
-    bl_idname = "mien.start_shot"
-    bl_label = "Read Plate and Build Shot"
-
-    def ask(self, context: Any) -> runner.Task:
-        """Read, then build."""
-        name_shot(context.scene)
-        shot_of(context.scene)
-        return inspect(context.scene, _build)
+    standard: bool
+    resolution: bool
+    working_space: bool
 
 
-class MIEN_OT_fit_plate(Asking, bpy.types.Operator):
-    """Write the plate again with its data window equal to its display window, and use that: Blender misplaces others"""
+def build_shot(scene: Any, wanted: Wanted) -> runner.Task | None:
+    """Build a scene's shot: at once where its plate was read, else when the engine has read it.
 
-    bl_idname = "mien.fit_plate"
-    bl_label = "Write Fitting Plate"
+    Raises:
+        ShotError, RuntimeError: The plate, or its range, is not there.
+    """
+    shot = named_shot(scene)
+    found(shot.plate)
+    if plate_facts(scene):
+        build(scene, wanted)
+        return None
 
-    def ask(self, context: Any) -> runner.Task:
-        """Ask for the files."""
-        scene = context.scene
-        name_shot(scene)
-        shot = shot_of(scene)
-        there = found(shot.plate)
-        Path(shot.folder).mkdir(parents=True, exist_ok=True)
-        return runner.start(
-            "Writing the plate", scene.name, "fit", _fitted,
-            folder=shot.folder, plate=there.pattern, output=str(Path(shot.folder) / "plate"),
-            frames=list(range_of(shot, there)), layer=shot.part or None,
-        )  # fmt: skip
+    def read(there: Any, answer: dict[str, Any]) -> None:
+        said_plate(there, answer)
+        build(there, wanted)
+        runner.undoable("Build Shot")
 
-
-def _fitted(scene: str, answer: dict[str, Any]) -> None:
-    target = bpy.data.scenes.get(scene)
-    if target is None or answer.get("failed"):
-        return
-    facts = plate_facts(target)
-    target.mien.plate, target.mien.layer = answer["written"][0], ""
-    if facts.get("size"):
-        keep_facts(target, {**facts, "data": [0, 0, *facts["size"]]})
-    tree = compat.tree_of(target)
-    if shots.plate_node(tree) is not None:
-        shot = shot_of(target)
-        there = found(shot.plate)
-        shots.load_plate(tree, there.pattern, *range_of(shot, there))
-    state().warning = ""
+    return read_plate(scene, read)
 
 
-def _build(scene: str, answer: dict[str, Any]) -> None:
-    said_plate(scene, answer)
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
-    shown = target.view_settings.view_transform
-    with bpy.context.temp_override(scene=target):
-        bpy.ops.mien.build_shot(view_transform="STANDARD" if shown == "AgX" else "KEEP")
+def build(scene: Any, wanted: Wanted) -> None:
+    """Build a scene's shot of a plate that was read.
+
+    Raises:
+        ShotError, RuntimeError: The plate, or its range, is not there.
+    """
+    shot, facts, said = shot_of(scene), plate_facts(scene), state()
+    there = found(shot.plate)
+    first, last = range_of(shot, there)
+    color, alone = facts.get("color"), not any(shots.converts(one) for one in bpy.data.scenes if one != scene)
+    # Other shots of the file hold keys and colors that were solved for the space it works in.
+    shots.build(scene, shot, there.pattern, first, last, controls(), color, wanted.working_space and alone)
+    if wanted.resolution:
+        size = facts.get("size") or shots.plate_size(compat.tree_of(scene))
+        shots.set_scene(scene, size, first, last, facts.get("fps") or None)
+    if wanted.standard:
+        scene.view_settings.view_transform = "Standard"
+    movie = NUMBER.search(there.pattern) is None and not there.numbers
+    words = (
+        said.warning,
+        "The plate is one file: frames of a movie start where the scene does." if movie else "",
+        shots.other_space(color["plate"] if color else ""),
+    )
+    said.error, said.warning = "", " ".join(filter(None, dict.fromkeys(words)))
 
 
 class MIEN_OT_update_nodes(bpy.types.Operator):
@@ -207,5 +186,5 @@ def offered() -> int:
 
 
 CLASSES = (
-    MIEN_OT_add_node, MIEN_OT_build_shot, MIEN_OT_start_shot, MIEN_OT_fit_plate, MIEN_OT_update_nodes, MIEN_MT_add
+    MIEN_OT_add_node, MIEN_OT_build_shot, MIEN_OT_update_nodes, MIEN_MT_add
 )  # fmt: skip

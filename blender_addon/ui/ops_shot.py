@@ -1,101 +1,40 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operators that ask the engine: check, inspect, track, convert, match, identities of photographs."""
+"""Operators before anything is converted: the engine, the plate, faces, an identity of photographs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty
+from bpy.props import EnumProperty, IntProperty
 
 from ..core import settings
-from ..core.shot import Shot, ShotError, found, missing, range_of, ready, recipe
-from ..host import animation, compat, convert, groups, shots
-from ..mien.hosts import recipes
-from ..mien.hosts.frames import spoken
-from ..mien.hosts.watch import freshness
+from ..core.shot import Shot, ShotError, found, range_of
+from ..host import compat, shots
 from . import runner
-from .facts import plate_facts, said_plate
-from .move import load_move
-from .props import name_shot, shot_of, state
-
-REFUSED = (ShotError, recipes.ChainError, ValueError, OSError)
-
-
-def controls() -> list[settings.Control]:
-    """The chain's settings as controls."""
-    return settings.controls(settings.declarations(), settings.chain())
+from .asking import Waiting, begin, refuse
+from .chain import named_shot
+from .facts import keep_facts, plate_facts, said_plate
+from .props import absolute, name_shot, shot_of, state
 
 
-def refuse(operator: Any, words: str) -> set[str]:
-    """Say what is wrong, and do nothing."""
-    state().error = words
-    operator.report({"ERROR"}, words)
-    return {"CANCELLED"}
-
-
-class Asking:
-    """An operator that asks the engine and returns at once, or waits where it is told to."""
-
-    bl_options = {"REGISTER"}
-    wait: BoolProperty(
-        name="Wait", options={"SKIP_SAVE", "HIDDEN"}, description="Return when it is done: for Blender without a window"
-    )
-
-    def ask(self, context: Any) -> runner.Task:
-        """Begin the work.
-
-        Raises:
-            ShotError: It cannot be done; the message says what to do.
-        """
-        raise NotImplementedError
-
-    def execute(self, context: Any) -> set[str]:
-        """Begin, and wait where that is wanted."""
-        running = runner.clock.running()
-        if running is not None:
-            if not self.wait:
-                return refuse(self, f"{running.title} is still running: wait for it, or cancel it.")
-            runner.pump(running)
-        try:
-            task = self.ask(context)
-        except REFUSED as error:
-            return refuse(self, str(error))
-        if not self.wait:
-            return {"FINISHED"}
-        runner.pump(task)
-        if task.error:
-            self.report({"ERROR"}, task.error)
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-
-def recipe_of(scene: Any, shot: Shot) -> dict[str, Any]:
-    """The recipe of a scene's shot with what is dialed on its Convert node.
-
-    Raises:
-        ShotError: Something is missing.
-    """
-    _, (first, last) = ready(shot)
-    nodes = shots.converts(scene)
-    known = controls()
-    dialed = animation.dialed(nodes[0], known, first, last) if nodes else {}
-    return recipe(shot, settings.chain(), settings.dialed(known, dialed))
-
-
-class MIEN_OT_check_engine(Asking, bpy.types.Operator):
+class MIEN_OT_check_engine(Waiting, bpy.types.Operator):
     """Start the engine and say its version and where it computes"""
 
     bl_idname = "mien.check_engine"
     bl_label = "Check"
 
-    def ask(self, context: Any) -> runner.Task:
+    def execute(self, context: Any) -> set[str]:
         """Ask for its status once it is warm."""
         state().engine = ""
-        return runner.start("Starting the engine", context.scene.name, "status", said_engine, wait=True)
+        return begin(self, context.scene, check_engine)
 
 
-def said_engine(scene: str, answer: dict[str, Any]) -> None:
+def check_engine(scene: Any) -> runner.Task:
+    """Ask the engine for its status once it is warm."""
+    return runner.start("Starting the engine", scene, "status", said_engine, wait=True)
+
+
+def said_engine(scene: Any, answer: dict[str, Any]) -> None:
     """Version, device and libraries."""
     versions = answer.get("versions", {})
     state().engine = (
@@ -104,29 +43,27 @@ def said_engine(scene: str, answer: dict[str, Any]) -> None:
     )
 
 
-class MIEN_OT_inspect_plate(Asking, bpy.types.Operator):
+class MIEN_OT_inspect_plate(Waiting, bpy.types.Operator):
     """Read the plate's size, range and color space"""
 
     bl_idname = "mien.inspect_plate"
     bl_label = "Read Plate"
 
-    def ask(self, context: Any) -> runner.Task:
+    def execute(self, context: Any) -> set[str]:
         """Ask what the plate is."""
-        name_shot(context.scene)
-        return inspect(context.scene, said_plate)
+        return begin(self, context.scene, read_plate)
 
 
-def inspect(scene: Any, finish: Callable[[str, dict[str, Any]], None]) -> runner.Task:
+def read_plate(scene: Any, finish: runner.Finish = said_plate) -> runner.Task:
     """Ask what a scene's plate is.
 
     Raises:
         ShotError: There is none.
     """
-    entered = scene.mien
-    shot = plate_shot(scene)
-    pattern = found(shot.plate).pattern
+    name_shot(scene)
+    entered, shot = scene.mien, plate_shot(scene)
     color = {"colorspace": entered.colorspace or None, "ocio": shot.ocio or None}
-    return runner.start("Reading the plate", scene.name, "inspect", finish, path=pattern, **color)
+    return runner.start("Reading the plate", scene, "inspect", finish, path=found(shot.plate).pattern, **color)
 
 
 def plate_shot(scene: Any) -> Shot:
@@ -134,44 +71,88 @@ def plate_shot(scene: Any) -> Shot:
     try:
         return shot_of(scene)
     except ShotError:
-        from .props import absolute
-
         return Shot(scene.name, absolute(scene.mien.plate), scene.mien.first, scene.mien.last)
 
 
-class MIEN_OT_track(Asking, bpy.types.Operator):
+class MIEN_OT_fit_plate(Waiting, bpy.types.Operator):
+    """Write the plate again with its data window equal to its display window, and use that: Blender misplaces others"""
+
+    bl_idname = "mien.fit_plate"
+    bl_label = "Write Fitting Plate"
+
+    def execute(self, context: Any) -> set[str]:
+        """Ask for the files."""
+        return begin(self, context.scene, fit_plate)
+
+
+def fit_plate(scene: Any) -> runner.Task:
+    """Ask for a plate that fits.
+
+    Raises:
+        ShotError: There is no plate, or nowhere to write it.
+    """
+    shot = named_shot(scene)
+    there = found(shot.plate)
+    return runner.start(
+        "Writing the plate", scene, "fit", said_fitted,
+        folder=shot.folder, plate=there.pattern, output=str(Path(shot.folder) / "plate"),
+        frames=list(range_of(shot, there)), layer=shot.part or None,
+    )  # fmt: skip
+
+
+def said_fitted(scene: Any, answer: dict[str, Any]) -> None:
+    """Use the plate that was written."""
+    if answer.get("failed"):
+        return
+    facts = plate_facts(scene)
+    scene.mien.plate, scene.mien.layer = answer["written"][0], ""
+    if facts.get("size"):
+        keep_facts(scene, {**facts, "data": [0, 0, *facts["size"]]})
+    tree = compat.tree_of(scene)
+    if shots.plate_node(tree) is not None:
+        shot = shot_of(scene)
+        there = found(shot.plate)
+        shots.load_plate(tree, there.pattern, *range_of(shot, there))
+    state().warning = ""
+    runner.undoable("Write Fitting Plate")
+
+
+class MIEN_OT_track(Waiting, bpy.types.Operator):
     """Find and follow every face of the plate; points placed by hand win"""
 
     bl_idname = "mien.track"
     bl_label = "Track"
 
-    def ask(self, context: Any) -> runner.Task:
+    def execute(self, context: Any) -> set[str]:
         """Ask for the track."""
-        scene = context.scene
-        name_shot(scene)
-        shot, entered = shot_of(scene), scene.mien
-        there = found(shot.plate)
-        output = Path(shot.folder) / f"{shot.name}.track.json"
-        keys = sorted(str(path) for path in (Path(shot.folder) / "keys").glob("*.json"))
-        named = {face.found: face.renamed for face in entered.faces if face.renamed and face.renamed != face.found}
-        Path(shot.folder).mkdir(parents=True, exist_ok=True)
-        return runner.start(
-            "Tracking", scene.name, "track", said_faces,
-            folder=shot.folder, plate=there.pattern, output=str(output), frames=list(range_of(shot, there)),
-            colorspace=shot.colorspace or None, ocio=shot.ocio or None, layer=shot.part or None,
-            settings={"track_faces.confidence": settings.shortest(entered.confidence),
-                      "track_faces.smallest": settings.shortest(entered.smallest)},
-            names=named, ignore=[face.renamed or face.found for face in entered.faces if face.ignored],
-            keys=[f"{Path(key).stem.rpartition('@')[2]}:{key}" for key in keys],
-        )  # fmt: skip
+        return begin(self, context.scene, track)
 
 
-def said_faces(scene: str, answer: dict[str, Any]) -> None:
+def track(scene: Any) -> runner.Task:
+    """Ask for the track of a scene's plate.
+
+    Raises:
+        ShotError: There is no plate, or nowhere to write it.
+    """
+    shot, entered = named_shot(scene), scene.mien
+    there = found(shot.plate)
+    keys = sorted(str(path) for path in (Path(shot.folder) / "keys").glob("*.json"))
+    named = {face.found: face.renamed for face in entered.faces if face.renamed and face.renamed != face.found}
+    return runner.start(
+        "Tracking", scene, "track", said_faces,
+        folder=shot.folder, plate=there.pattern, output=str(Path(shot.folder) / f"{shot.name}.track.json"),
+        frames=list(range_of(shot, there)),
+        colorspace=shot.colorspace or None, ocio=shot.ocio or None, layer=shot.part or None,
+        settings={"track_faces.confidence": settings.shortest(entered.confidence),
+                  "track_faces.smallest": settings.shortest(entered.smallest)},
+        names=named, ignore=[face.renamed or face.found for face in entered.faces if face.ignored],
+        keys=[f"{Path(key).stem.rpartition('@')[2]}:{key}" for key in keys],
+    )  # fmt: skip
+
+
+def said_faces(scene: Any, answer: dict[str, Any]) -> None:
     """List the faces that were found."""
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
-    entered = target.mien
+    entered = scene.mien
     entered.track = ""
     entered.faces.clear()
     for face in answer.get("faces", ()):
@@ -181,6 +162,7 @@ def said_faces(scene: str, answer: dict[str, Any]) -> None:
         entry.lost = _ranges(face["lost"])
     if entered.face and entered.face not in [face.found for face in entered.faces]:
         entered.face = ""
+    runner.undoable("Track")
 
 
 def _ranges(lost: Any) -> str:
@@ -189,196 +171,40 @@ def _ranges(lost: Any) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in lost)
 
 
-class MIEN_OT_make_identity(Asking, bpy.types.Operator):
+class MIEN_OT_make_identity(Waiting, bpy.types.Operator):
     """Make an identity of photographs, or of a take, of a consenting performer; nothing is trained"""
 
     bl_idname = "mien.make_identity"
     bl_label = "Make Identity"
 
-    def ask(self, context: Any) -> runner.Task:
+    def execute(self, context: Any) -> set[str]:
         """Ask for the identity."""
-        from .props import absolute
-
-        scene = context.scene
-        name_shot(scene)
-        shot, entered = shot_of(scene), scene.mien
-        sources = [absolute(source.path) for source in entered.sources if source.path]
-        if not sources:
-            raise ShotError("Add photographs of the performer first.")
-        Path(shot.folder).mkdir(parents=True, exist_ok=True)
-        return runner.start(
-            "Making the identity", scene.name, "identity", said_identity,
-            folder=shot.folder, sources=sources, output=str(Path(shot.folder) / f"{shot.name}.identity.safetensors"),
-            plate=found(shot.plate).pattern, likeness=entered.likeness, release=entered.release,
-            ocio=shot.ocio or None, colorspace=shot.colorspace or None,
-        )  # fmt: skip
+        return begin(self, context.scene, make_identity)
 
 
-def said_identity(scene: str, answer: dict[str, Any]) -> None:
-    """Use the identity that was made."""
-    target = bpy.data.scenes.get(scene)
-    if target is not None and answer.get("written"):
-        target.mien.identity = answer["written"][0]
+def make_identity(scene: Any) -> runner.Task:
+    """Ask for an identity of a scene's photographs.
+
+    Raises:
+        ShotError: There are none, or nowhere to write it.
+    """
+    shot, entered = named_shot(scene), scene.mien
+    sources = [absolute(source.path) for source in entered.sources if source.path]
+    if not sources:
+        raise ShotError("Add photographs of the performer first.")
+    return runner.start(
+        "Making the identity", scene, "identity", said_identity,
+        folder=shot.folder, sources=sources, output=str(Path(shot.folder) / f"{shot.name}.identity.safetensors"),
+        plate=found(shot.plate).pattern, likeness=entered.likeness, release=entered.release,
+        ocio=shot.ocio or None, colorspace=shot.colorspace or None,
+    )  # fmt: skip
 
 
-class Converting(Asking):
-    """What asks for frames."""
-
-    def convert(self, scene: Any, first: int, last: int, force: bool, keep: bool) -> runner.Task:
-        """Ask for frames; ``keep``: the recipe is written beside them, for farms and for the check before renders."""
-        name_shot(scene)
-        shot = shot_of(scene)
-        made = recipe_of(scene, shot)
-        if keep:
-            recipes.write(str(shot.recipe_file), made)
-        else:
-            Path(shot.take_folder).mkdir(parents=True, exist_ok=True)
-        show(scene, shot)
-        frames = [first or made["plate"]["first"], last or made["plate"]["last"]]
-        return runner.start(
-            "Converting", scene.name, "render", said_frames,
-            recipe=made, folder=shot.folder, frames=frames, force=force,
-        )  # fmt: skip
-
-
-class MIEN_OT_convert_shot(Converting, bpy.types.Operator):
-    """Put the face on in every frame of the shot; frames that are up to date are skipped"""
-
-    bl_idname = "mien.convert_shot"
-    bl_label = "Convert Shot"
-    first: IntProperty(name="First", options={"SKIP_SAVE"}, description="First frame; 0 for the shot's")
-    last: IntProperty(name="Last", options={"SKIP_SAVE"}, description="Last frame; 0 for the shot's")
-    force: BoolProperty(name="Force", options={"SKIP_SAVE"}, description="Redo frames that are up to date")
-
-    def ask(self, context: Any) -> runner.Task:
-        """Ask for the frames."""
-        return self.convert(context.scene, self.first, self.last, self.force, keep=True)
-
-
-class MIEN_OT_convert_frame(Converting, bpy.types.Operator):
-    """Put the face on in the shown frame alone"""
-
-    bl_idname = "mien.convert_frame"
-    bl_label = "Convert This Frame"
-
-    def ask(self, context: Any) -> runner.Task:
-        """Ask for the frame."""
-        frame = context.scene.frame_current
-        shot = shot_of(context.scene)
-        first, last = ready(shot)[1]
-        if not first <= frame <= last:
-            raise ShotError(f"Frame {frame} is outside the shot, {first}-{last}.")
-        return self.convert(context.scene, frame, frame, False, keep=False)
-
-
-def show(scene: Any, shot: Shot, color: dict[str, Any] | None = None) -> None:
-    """Let the Convert nodes of a scene show its shot's sequences."""
-    pattern_range = range_of(shot, found(shot.plate))
-    spaces = color or plate_facts(scene).get("color")
-    plate = shots.plate_image(compat.tree_of(scene))
-    for node in shots.converts(scene):
-        now = node.node_tree.nodes["raw"].image.colorspace_settings.name
-        chosen = shots.layer_colorspace(plate, spaces) if spaces else now
-        convert.point_at(node.node_tree, shot, *pattern_range, chosen)
-
-
-def said_frames(scene: str, answer: dict[str, Any]) -> None:
-    """Show what was converted, and the solved move as keys."""
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
-    shot = shot_of(target)
-    show(target, shot, answer.get("color"))
-    runner.show_frame(scene)
-    load_move(target, shot, answer.get("color"), only_ours=True)
-    say_missing(target, shot)
-
-
-def say_missing(scene: Any, shot: Shot) -> None:
-    """Say which frames are not there."""
-    gone = missing(shot, *range_of(shot, found(shot.plate)))
-    state().missing = spoken(gone)
-    state().state = f"Missing: {spoken(gone)}" if gone else "All frames ready"
-
-
-class MIEN_OT_check_shot(Asking, bpy.types.Operator):
-    """Ask the engine which frames are missing, or were made from something else than what is dialed now"""
-
-    bl_idname = "mien.check_shot"
-    bl_label = "Check Frames"
-
-    def ask(self, context: Any) -> runner.Task:
-        """Ask for the state of all frames."""
-        shot = shot_of(context.scene)
-        made = recipe_of(context.scene, shot)
-        return runner.start(
-            "Checking frames", context.scene.name, "check", said_check, recipe=made, folder=shot.folder
-        )
-
-
-def said_check(scene: str, answer: dict[str, Any]) -> None:
-    """Say what is missing and what changed."""
-    state().missing = spoken(answer.get("absent", ()))
-    state().state = freshness(answer)
-
-
-class MIEN_OT_match(Asking, bpy.types.Operator):
-    """Solve the color move over the shot; write it onto Color Match as keys, and the width of the face beside it"""
-
-    bl_idname = "mien.match"
-    bl_label = "Match"
-
-    def ask(self, context: Any) -> runner.Task:
-        """Ask for the curves."""
-        scene = context.scene
-        name_shot(scene)
-        shot = shot_of(scene)
-        made = recipe_of(scene, shot)
-        Path(shot.take_folder).mkdir(parents=True, exist_ok=True)
-        return runner.start("Matching", scene.name, "solve", said_curves, recipe=made, folder=shot.folder)
-
-
-def said_curves(scene: str, answer: dict[str, Any]) -> None:
-    """Write the solved move and the face's width as keys."""
-    target = bpy.data.scenes.get(scene)
-    if target is None:
-        return
-    shot = shot_of(target)
-    load_move(target, shot, answer.get("color"), only_ours=False)
-    widths = {int(frame): float(width) for frame, width in dict(answer.get("widths", {})).items()}
-    tree = compat.tree_of(target)
-    for node in [*groups.ours(tree, "matte"), *groups.ours(tree, "finish")]:
-        animation.write_keys(node, "Face Width", widths)
-
-
-class MIEN_OT_cancel(bpy.types.Operator):
-    """End what the engine does; frames that are finished stay, and converting again goes on from there"""
-
-    bl_idname = "mien.cancel"
-    bl_label = "Cancel"
-
-    def execute(self, context: Any) -> set[str]:
-        """Ask for the end."""
-        runner.cancel()
-        return {"FINISHED"}
-
-
-class MIEN_OT_open_log(bpy.types.Operator):
-    """Show what the engine said, as a text"""
-
-    bl_idname = "mien.open_log"
-    bl_label = "Open Log"
-
-    def execute(self, context: Any) -> set[str]:
-        """Write the log into a text of the file."""
-        text = bpy.data.texts.get("mien log") or bpy.data.texts.new("mien log")
-        text.from_string("\n".join(runner.clock.log) + "\n")
-        if context.window is not None and not bpy.app.background:
-            bpy.ops.wm.window_new()
-            area = context.window_manager.windows[-1].screen.areas[0]
-            area.type = "TEXT_EDITOR"
-            area.spaces.active.text = text
-        return {"FINISHED"}
+def said_identity(scene: Any, answer: dict[str, Any]) -> None:
+    """Use the identity that was made, or trained."""
+    if answer.get("written"):
+        scene.mien.identity = str(answer["written"][0])
+        runner.undoable("Identity")
 
 
 class MIEN_OT_pick_face(bpy.types.Operator):
@@ -393,7 +219,7 @@ class MIEN_OT_pick_face(bpy.types.Operator):
         """Choose it."""
         entered = context.scene.mien
         if not 0 <= self.index < len(entered.faces):
-            return refuse(self, "There is no such face. Press Track first.")
+            return refuse(self, context.scene, "There is no such face. Press Track first.")
         entered.face = entered.faces[self.index].found
         entered.active_face = self.index
         return {"FINISHED"}
@@ -418,7 +244,6 @@ class MIEN_OT_sources(bpy.types.Operator):
 
 
 CLASSES = (
-    MIEN_OT_check_engine, MIEN_OT_inspect_plate, MIEN_OT_track, MIEN_OT_make_identity, MIEN_OT_convert_shot,
-    MIEN_OT_convert_frame, MIEN_OT_check_shot, MIEN_OT_match, MIEN_OT_cancel, MIEN_OT_open_log, MIEN_OT_pick_face,
-    MIEN_OT_sources,
+    MIEN_OT_check_engine, MIEN_OT_inspect_plate, MIEN_OT_fit_plate, MIEN_OT_track, MIEN_OT_make_identity,
+    MIEN_OT_pick_face, MIEN_OT_sources,
 )  # fmt: skip

@@ -10,7 +10,8 @@ from bpy.props import BoolProperty
 from ..core.shot import named
 from ..host import compat, groups
 from ..mien.hosts.frames import DIGITS, frames_of
-from .ops_shot import refuse
+from .asking import Waiting, begin, refuse
+from .ops_nodes import Wanted, build_shot
 from .props import absolute, state
 
 SINCE = (5, 2)
@@ -51,7 +52,7 @@ def media(strip: Any, scene: Any) -> tuple[str, int, int]:
     return there.pattern, first, first + len(files) - 1
 
 
-class MIEN_OT_shot_from_strip(bpy.types.Operator):
+class MIEN_OT_shot_from_strip(Waiting, bpy.types.Operator):
     """Set the active strip's footage up as a shot in the compositor of a new scene, with its own frame numbers"""
 
     bl_idname = "mien.shot_from_strip"
@@ -72,17 +73,20 @@ class MIEN_OT_shot_from_strip(bpy.types.Operator):
         try:
             plate, first, last = media(strip, context.scene)
         except ValueError as error:
-            return refuse(self, str(error))
+            return refuse(self, context.scene, str(error))
         scene = bpy.data.scenes.new(named(strip.name)) if self.new_scene else context.scene
         shot = scene.mien
         shot.plate, shot.first, shot.last = plate, first, last
         shot.name = named(strip.name)
-        with context.temp_override(scene=scene):
-            outcome: set[str] = bpy.ops.mien.build_shot(view_transform="STANDARD")
-        if outcome == {"FINISHED"}:
-            state().state = f"Shot {shot.name} in scene {scene.name}"
-            if context.window is not None and self.new_scene:
-                context.window.scene = scene
+        wanted = Wanted(standard=True, resolution=True, working_space=True)
+        outcome = begin(self, scene, lambda there: build_shot(there, wanted))
+        if outcome != {"FINISHED"}:
+            if self.new_scene:
+                bpy.data.scenes.remove(scene)
+            return outcome
+        state().state = f"Shot {shot.name} in scene {scene.name}"
+        if context.window is not None and self.new_scene:
+            context.window.scene = scene
         return outcome
 
 
@@ -124,11 +128,12 @@ class MIEN_OT_add_strip_over(OnStrips, bpy.types.Operator):
         editor = editing(context).sequence_editor
         chosen = sorted((strip for strip in editor.strips if strip.select), key=lambda strip: strip.channel)
         if len(chosen) != 2:
-            return refuse(self, "Select two strips: the plate, and above it the face with its matte as alpha.")
+            words = "Select two strips: the plate, and above it the face with its matte as alpha."
+            return refuse(self, context.scene, words)
         starts, ends = zip(*(compat.strip_places(strip) for strip in chosen))
         first, end = max(starts), min(ends)
         if end <= first:
-            return refuse(self, "The two strips never show at the same time.")
+            return refuse(self, context.scene, "The two strips never show at the same time.")
         effect = editor.strips.new_effect(
             "mien Over", "COMPOSITOR", channel=chosen[1].channel + 1, frame_start=int(first), length=int(end - first),
             input1=chosen[0], input2=chosen[1],

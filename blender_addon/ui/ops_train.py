@@ -9,7 +9,9 @@ import bpy
 from ..core import plot
 from ..core.shot import ShotError, named
 from . import runner
-from .ops_shot import REFUSED, refuse
+from .asking import refuse
+from .chain import REFUSED, made
+from .ops_shot import said_identity
 from .props import absolute, shot_of, state
 
 PREVIEW, LOSSES = "mien preview", "mien losses"
@@ -29,7 +31,7 @@ def asked(scene: Any) -> dict[str, Any]:
     if not scene.mien.likeness or not scene.mien.release:
         raise ShotError("Say whose likeness is trained and under which release, in Identity of Photographs.")
     output = absolute(entered.output) or str(Path(folder) / f"{named(scene.mien.likeness)}.safetensors")
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    made(Path(folder))
     released = {"likeness": scene.mien.likeness, "release": scene.mien.release}
     settings: dict[str, Any] = {"released": released, "pace": {"steps": entered.steps, "preview": entered.preview}}
     if entered.kind == "swap":
@@ -38,14 +40,7 @@ def asked(scene: Any) -> dict[str, Any]:
             settings["shape"] = {"preset": entered.preset, "size": entered.size}
     else:
         settings |= {"before": a, "after": b, "setting": {"size": entered.size}}
-    return {"folder": folder, "train_kind": entered.kind, "output": output, "settings": settings}
-
-
-def trained(scene: str, answer: dict[str, Any]) -> None:
-    """Use the identity that was trained."""
-    target = bpy.data.scenes.get(scene)
-    if target is not None and answer.get("written"):
-        target.mien.identity = str(answer["written"][0])
+    return {"folder": folder, "kind": entered.kind, "output": output, "settings": settings}
 
 
 class MIEN_OT_train_start(bpy.types.Operator):
@@ -57,14 +52,14 @@ class MIEN_OT_train_start(bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         """Begin."""
         if runner.clock.running("train") is not None:
-            return refuse(self, "A training is running: stop it first.")
+            return refuse(self, context.scene, "A training is running: stop it first.")
         try:
             request = asked(context.scene)
         except REFUSED as error:
-            return refuse(self, str(error))
+            return refuse(self, context.scene, str(error))
         lines.clear()
         state().paused = False
-        runner.start("Training", context.scene.name, "train", trained, kind="train", follow=follow, **request)
+        runner.start("Training", context.scene, "train", said_identity, lane="train", follow=follow, **request)
         return {"FINISHED"}
 
 

@@ -11,21 +11,23 @@ from .ops_nodes import offered
 from .props import state
 
 
-def work(layout: Any) -> None:
-    """Progress, what is missing, what went wrong."""
+def work(layout: Any, scene: Any) -> None:
+    """Progress, what is missing, what went wrong with a scene's shot."""
     said = state()
+    other = None if said.about in (0, scene.session_uid) else shots.scene_of(said.about)
     if said.busy:
         row = layout.row(align=True)
-        row.progress(factor=said.progress, text=said.text)
+        row.progress(factor=said.progress, text=f"{other.name}: {said.text}" if other is not None else said.text)
         row.operator("mien.cancel", text="", icon="X")
-    elif said.text:
-        layout.label(text=said.text)
-    if said.missing:
-        layout.label(text=f"Missing: {said.missing}", icon="ERROR")
-    elif said.state:
-        layout.label(text=said.state, icon="CHECKMARK")
-    for words, icon in ((said.error, "CANCEL"), (said.warning, "INFO")):
-        lines(layout, words, icon)
+    if other is None:
+        if said.text and not said.busy:
+            layout.label(text=said.text)
+        if said.missing:
+            lines(layout, f"Missing: {said.missing}", "ERROR")
+        elif said.state:
+            lines(layout, said.state, "CHECKMARK")
+        for words, icon in ((said.error, "CANCEL"), (said.warning, "INFO")):
+            lines(layout, words, icon)
     layout.operator("mien.open_log", icon="TEXT")
 
 
@@ -157,8 +159,9 @@ class ConvertPanel(Tab):
         row = layout.row(align=True)
         row.operator("mien.check_shot", icon="VIEWZOOM")
         row.operator("mien.match", icon="KEYINGSET")
+        column.operator("mien.farm", icon="NETWORK_DRIVE")
         layout.prop(shot, "live", toggle=True, icon="PLAY")
-        work(layout)
+        work(layout, context.scene)
 
 
 class SettingsPanel(Tab):
@@ -239,7 +242,7 @@ class LandmarksPanel(Tab):
         column.operator("mien.import_markers", icon="TRACKER")
         column.operator("mien.clear_keys", icon="X")
         column.operator("mien.track", icon="FILE_REFRESH")
-        work(self.layout)
+        work(self.layout, context.scene)
 
 
 PANELS = (ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, TrainingPanel, ColorPanel)

@@ -134,6 +134,7 @@ class MienShot(bpy.types.PropertyGroup):
 class MienState(bpy.types.PropertyGroup):
     """What is said of running work; never saved."""
 
+    about: IntProperty(options=PASSING, description="Number of the scene that is spoken of")
     busy: BoolProperty(options=PASSING)
     task: StringProperty(options=PASSING)
     progress: FloatProperty(options=PASSING, min=0, max=1, subtype="FACTOR")
@@ -162,11 +163,20 @@ class MienPreferences(bpy.types.AddonPreferences):
     )
     device: EnumProperty(
         name="Device",
-        items=[("auto", "Automatic", "A graphics card where there is one"), ("cpu", "Processor", "No graphics card"),
-               ("cuda", "CUDA", "A graphics card of NVIDIA's")],
+        items=[
+            ("auto", "Automatic", "A graphics card where there is one"),
+            ("cpu", "Processor", "No graphics card"),
+            ("cuda", "CUDA", "A graphics card of NVIDIA's"),
+        ],
     )
     memory: FloatProperty(
         name="Memory", default=4.0, min=0.25, max=512, description="Pictures that the engine keeps warm, in GiB"
+    )
+
+    submit: StringProperty(
+        name="Submit Jobs With",
+        description="Program that Farm Job hands the job's folder to, as 'deadline bundle gui-submit'; "
+        "empty: the job is only written",
     )
 
     def draw(self, context: Any) -> None:
@@ -183,6 +193,7 @@ class MienPreferences(bpy.types.AddonPreferences):
         for line in (state.engine, state.error):
             if line:
                 layout.label(text=line.splitlines()[0], icon="ERROR" if line == state.error else "INFO")
+        layout.prop(self, "submit")
         box = layout.box()
         box.prop(self, "engine_package")
         row = box.row()

@@ -5,6 +5,7 @@ import bpy
 from bpy.props import PointerProperty
 
 from . import (
+    ops_convert,
     ops_engine,
     ops_landmarks,
     ops_nodes,
@@ -18,8 +19,8 @@ from . import (
 )
 
 CLASSES = (
-    *props.CLASSES, *ops_shot.CLASSES, *ops_engine.CLASSES, *ops_nodes.CLASSES, *ops_landmarks.CLASSES,
-    *ops_strips.CLASSES, *ops_train.CLASSES, *panels.CLASSES,
+    *props.CLASSES, *ops_shot.CLASSES, *ops_convert.CLASSES, *ops_engine.CLASSES, *ops_nodes.CLASSES,
+    *ops_landmarks.CLASSES, *ops_strips.CLASSES, *ops_train.CLASSES, *panels.CLASSES,
 )  # fmt: skip
 HANDLERS = (("render_init", render_check.before_render), ("load_post", render_check.after_load))
 

@@ -13,7 +13,7 @@ from ..core.shot import missing
 from ..host import shots
 from ..mien.hosts.frames import spoken
 from . import runner
-from .ops_shot import REFUSED, recipe_of
+from .chain import REFUSED, recipe_of
 from .props import shot_of
 
 

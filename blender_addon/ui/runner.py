@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The clock: follows the engine's work from Blender's own timer, and never waits for it.
 
-Work is kept by names, never by datablocks, which undo and opening a file replace.
+Work is kept by the scene's number, never by its datablock, which undo and opening a file replace, nor by its name,
+which an artist may change meanwhile.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +19,13 @@ import bpy
 from ..host import convert, shots
 from ..mien.client import Engine, Request
 from ..mien.hosts.watch import Shown, after
-from . import live
+from . import live, programs
 from .props import preferences, state
 
 INTERVAL = 0.1
 NAP = 0.01
 REDRAWN = ("NODE_EDITOR", "SEQUENCE_EDITOR", "IMAGE_EDITOR", "CLIP_EDITOR", "PREFERENCES")
-Finish = Callable[[str, dict[str, Any]], None]
+Finish = Callable[[Any, dict[str, Any]], None]
 Follow = Callable[[dict[str, Any]], None]
 
 
@@ -33,17 +34,17 @@ class Task:
     """Work that was asked for.
 
     Attributes:
-        kind: ``files`` for what is written, ``train`` for a training.
+        lane: ``files`` for what is written, ``train`` for a training; one of each runs at a time.
         title: Words for it.
-        scene: Name of the scene.
+        scene: Number of the scene in this session.
         request: What the engine says of it.
-        finish: Called with the scene's name and the answer once it is done.
+        finish: Called with the scene and the answer once it is done, if the scene is still there.
         follow: Called with each event.
     """
 
-    kind: str
+    lane: str
     title: str
-    scene: str
+    scene: int
     request: Request
     finish: Finish | None = None
     follow: Follow | None = None
@@ -57,6 +58,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.programs: list[programs.Program] = []
         self.log: deque[str] = deque(maxlen=2000)
         self._engine: Engine | None = None
         self._options: tuple[Any, ...] = ()
@@ -83,28 +85,28 @@ class Clock:
         self._engine = None
         self.tasks.clear()
 
-    def running(self, kind: str = "files") -> Task | None:
-        """The task of a kind that runs."""
-        return next((task for task in self.tasks if task.kind == kind), None)
+    def running(self, lane: str = "files") -> Task | None:
+        """The task of a lane that runs."""
+        return next((task for task in self.tasks if task.lane == lane), None)
 
 
 clock = Clock()
 
 
 def start(
-    title: str, scene: str, do: str, finish: Finish | None = None, kind: str = "files",
+    title: str, scene: Any, do: str, finish: Finish | None = None, lane: str = "files",
     follow: Follow | None = None, **fields: Any,
 ) -> Task:  # fmt: skip
-    """Ask the engine for something, and follow it; ``fields`` are those of the request."""
-    told = {"kind": fields.pop("train_kind")} if "train_kind" in fields else {}
-    request = clock.engine().ask(do, **fields, **told)
-    task = Task(kind, title, scene, request, finish, follow)
+    """Ask the engine for something for a scene, and follow it; ``fields`` are those of the request."""
+    task = Task(lane, title, scene.session_uid, clock.engine().ask(do, **fields), finish, follow)
     clock.tasks.append(task)
     said = state()
-    if kind == "files":
-        said.busy, said.task, said.progress, said.text, said.error, said.warning = True, title, 0.0, title, "", ""
-    else:
+    if lane == "train":
         said.training, said.error = title, ""
+        return task
+    if said.about != task.scene:
+        said.about, said.missing, said.state = task.scene, "", ""
+    said.busy, said.task, said.progress, said.text, said.error, said.warning = True, title, 0.0, title, "", ""
     return task
 
 
@@ -127,10 +129,29 @@ def tick() -> float:
             clock.tasks.remove(task)
             _end(task)
             changed = True
+    changed = _heard() or changed
     changed = live.step(clock.engine) or changed
     if changed:
         redraw()
     return live.interval(INTERVAL)
+
+
+def run(program: programs.Program, commands: Sequence[Sequence[str]]) -> None:
+    """Run another program's commands, and follow them."""
+    clock.programs.append(program)
+    programs.begin(program, commands, clock.log.append)
+
+
+def _heard() -> bool:
+    """Take in what other programs said; whether there are any."""
+    running = list(clock.programs)
+    for program in running:
+        if program.over:
+            clock.programs.remove(program)
+            program.finish(program)
+        elif program.follow is not None:
+            program.follow(program)
+    return bool(running)
 
 
 def _note(task: Task, events: list[dict[str, Any]]) -> None:
@@ -144,7 +165,7 @@ def _publish(task: Task, events: list[dict[str, Any]]) -> None:
     said = state()
     for event in events if task.follow is not None else ():
         task.follow(event)
-    if task.kind == "train":
+    if task.lane == "train":
         losses = ", ".join(f"{name} {value:.4g}" for name, value in dict(task.shown.losses.get("losses", {})).items())
         said.training = f"{task.shown.line}  {losses}".strip()
         if task.shown.preview:
@@ -161,10 +182,10 @@ def _end(task: Task) -> None:
     task.over = True
     answer = dict(task.shown.answer)
     task.error = "" if answer.get("event") == "done" else task.shown.error
-    if not task.error:
+    scene = shots.scene_of(task.scene)
+    if not task.error and task.finish is not None and scene is not None:
         try:
-            if task.finish is not None:
-                task.finish(task.scene, answer)
+            task.finish(scene, answer)
         except Exception as error:  # noqa: BLE001  an artist hears of it, and the clock goes on
             clock.log.append(traceback.format_exc())
             task.error = f"{task.title}: {error}"
@@ -172,8 +193,8 @@ def _end(task: Task) -> None:
     if failed and not task.error:
         frame, message = next(iter(sorted(failed.items())))
         task.error = message if str(frame) in message else f"Frame {frame}: {message}"
-    if task.kind == "files":
-        said.busy = any(other.kind == "files" for other in clock.tasks)
+    if task.lane == "files":
+        said.busy = any(other.lane == "files" for other in clock.tasks)
         said.text = task.shown.line
         said.progress = 0.0
     else:
@@ -185,18 +206,23 @@ def _end(task: Task) -> None:
 
 
 def pump(task: Task, most: float | None = None) -> None:
-    """Turn until a task is over: for ``blender -b``, where timers never fire."""
+    """Turn until a task and the programs that it started are over: for ``blender -b``, where timers never fire."""
     began = time.monotonic()
-    while not task.over:
+    while not task.over or clock.programs:
         tick()
         if most is not None and time.monotonic() - began > most:
             raise TimeoutError(f"{task.title} goes on after {most:g} seconds.")
         time.sleep(NAP)
 
 
-def show_frame(scene: str, frame: int | None = None) -> None:
+def undoable(words: str) -> None:
+    """Let undo take back what an answer changed in the file, and no more: answers come between an artist's steps."""
+    bpy.ops.ed.undo_push(message=f"mien: {words}")
+
+
+def show_frame(scene: int, frame: int | None = None) -> None:
     """Let the scene's Convert nodes show what was written, if the shown frame is among it; never in a render."""
-    found = bpy.data.scenes.get(scene)
+    found = shots.scene_of(scene)
     if found is None or bpy.app.is_job_running("RENDER") or (frame is not None and frame != found.frame_current):
         return
     for node in shots.converts(found):
@@ -211,10 +237,10 @@ def redraw() -> None:
                 area.tag_redraw()
 
 
-def cancel(kind: str = "files") -> None:
+def cancel(lane: str = "files") -> None:
     """Ask for the end of what runs."""
     for task in clock.tasks:
-        if task.kind == kind:
+        if task.lane == lane:
             task.request.cancel()
 
 
@@ -225,4 +251,5 @@ def forget() -> None:
     clock.tasks.clear()
     live.forget()
     said = state()
-    said.busy, said.task, said.text, said.error, said.progress = False, "", "", "", 0.0
+    said.busy, said.paused, said.progress, said.about = False, False, 0.0, 0
+    said.task = said.text = said.error = said.warning = said.missing = said.state = said.training = ""

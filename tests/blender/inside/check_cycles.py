@@ -11,7 +11,7 @@ CYCLES = 100
 def test_a_hundred_cycles_of_start_cancel_undo_reload(scene, facts, tmp_path):
     chance = random.Random(7)
     host.set_up(scene, facts, tmp_path / "mien")
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     path = tmp_path / "cycles.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     state = bpy.context.window_manager.mien

@@ -17,7 +17,7 @@ def ready(scene, facts, tmp_path):
     """The made shot, filled in and wired; nothing converted yet."""
     host.set_up(scene, facts, tmp_path / "mien")
     assert host.said(bpy.ops.mien.inspect_plate, wait=True) == ""
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     yield scene
     host.settle()
 
@@ -115,7 +115,7 @@ def test_two_scenes_have_shots_of_their_own(ready, facts, tmp_path):
     assert other != ready and other.mien.plate == ""
     other.render.compositor_device = "CPU"
     host.set_up(other, facts, tmp_path / "second")
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     host.setting(host.convert_node(other), "composite.opacity").default_value = 0.5
     assert host.setting(host.convert_node(ready), "composite.opacity").default_value == 1.0
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == ""
@@ -150,7 +150,7 @@ def test_names_with_spaces_and_accents(scene, facts, tmp_path):
     folder.mkdir()
     host.set_up(scene, facts, folder / "arbeit")
     scene.name = "Sc ene ü/1"
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == "", words().error
     assert len(files(folder)) == facts.last - facts.first + 1
 
@@ -182,7 +182,7 @@ from types import SimpleNamespace
 host.enable()
 scene = host.fresh_scene()
 host.set_up(scene, SimpleNamespace(**{facts!r}), {folder!r})
-bpy.ops.mien.build_shot()
+bpy.ops.mien.build_shot(wait=True)
 bpy.ops.mien.convert_shot()
 host.pump(lambda: bpy.context.window_manager.mien.progress > 0)
 print("engine", *host.engines(), flush=True)

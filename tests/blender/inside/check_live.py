@@ -12,7 +12,7 @@ import pytest
 def live(scene, facts, tmp_path):
     host.set_up(scene, facts, tmp_path / "mien")
     assert host.said(bpy.ops.mien.inspect_plate, wait=True) == ""
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     assert host.said(bpy.ops.mien.match, wait=True) == ""
     scene.frame_set(facts.first + 1)
     scene.mien.live = True

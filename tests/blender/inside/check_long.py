@@ -11,7 +11,7 @@ def test_two_hundred_frames(installed, facts, tmp_path):
     frames = list(range(facts.first, facts.last + 1))
     scene = host.fresh_scene()
     host.set_up(scene, facts, tmp_path / "mien")
-    assert host.said(bpy.ops.mien.start_shot, wait=True) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == "", bpy.context.window_manager.mien.error
     assert host.said(bpy.ops.mien.match, wait=True) == "", bpy.context.window_manager.mien.error
     path = tmp_path / "shot.blend"

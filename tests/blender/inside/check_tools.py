@@ -35,7 +35,7 @@ def test_a_shot_from_a_strip_has_the_files_frame_numbers(scene, facts, tmp_path)
     scene.mien.folder = str(tmp_path)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
     scene = bpy.context.scene
-    assert host.said(bpy.ops.mien.shot_from_strip) == ""
+    assert host.said(bpy.ops.mien.shot_from_strip, wait=True) == ""
     made = next(one for one in bpy.data.scenes if one != scene)
     assert made.mien.plate == facts.plate and (made.mien.first, made.mien.last) == (facts.first, facts.last)
     assert (made.frame_start, made.frame_end) == (facts.first, facts.last)
@@ -55,7 +55,7 @@ def test_a_trimmed_strip_is_a_shorter_shot(scene, facts, tmp_path):
         strip.frame_final_start, strip.frame_final_end = 3, 5
     editor.active_strip = strip
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
-    assert host.said(bpy.ops.mien.shot_from_strip) == ""
+    assert host.said(bpy.ops.mien.shot_from_strip, wait=True) == ""
     made = next(one for one in bpy.data.scenes if one != bpy.data.scenes["Scene"])
     assert (made.mien.first, made.mien.last) == (facts.first + 2, facts.first + 3)
 
@@ -183,7 +183,7 @@ def test_a_plate_with_overscan_is_written_again_and_lies_where_it_should(scene, 
     assert host.said(bpy.ops.mien.inspect_plate, wait=True) == ""
     words = bpy.context.window_manager.mien
     assert "Write Fitting Plate" in words.warning
-    assert host.said(bpy.ops.mien.build_shot) == ""
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == ""
     assert host.said(bpy.ops.mien.fit_plate, wait=True) == "" and words.warning == ""
     assert scene.mien.plate == str(tmp_path / "mien" / "plate" / "wide.####.exr")
     scene.render.compositor_device = "CPU"

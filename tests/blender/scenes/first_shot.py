@@ -32,7 +32,7 @@ def steps(hands, archive, folder):
     show_tab(area)
     yield 1.0
     with hands.over(area):
-        bpy.ops.mien.start_shot()
+        bpy.ops.mien.build_shot(view_transform="STANDARD")
     yield from idle(hands)
     yield 1.0
     hands.check(bpy.data.colorspace.working_space == "ACEScg", "the file works in the plate's space")

@@ -32,7 +32,7 @@ def steps(hands, archive, facts_file, report, changes):
     scene.render.compositor_device = "CPU"
     state = bpy.context.window_manager.mien
     with hands.over(area):
-        bpy.ops.mien.start_shot()
+        bpy.ops.mien.build_shot(view_transform="STANDARD")
     yield from hands.wait_for(lambda: not state.busy, 60)
     scene.frame_set(facts.first)
     with hands.over(area):
