@@ -94,7 +94,7 @@ def find_python(python: str | Path | None = None) -> str:
     for file in engine_files() if not named else ():
         try:
             found = json.loads(file.read_text("utf-8"))["python"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         named, source = str(found), f"named in {file}"
         break
@@ -102,8 +102,12 @@ def find_python(python: str | Path | None = None) -> str:
         raise EngineDied(
             "The engine's Python is not known. Run 'mien install engine' there, or set MIEN_PYTHON to its path."
         )
-    if not Path(named).is_file():
-        raise EngineDied(f"There is no Python {named}, {source}. Correct the path.")
+    try:
+        there = Path(named).is_file()
+    except OSError:
+        there = False
+    if not there:
+        raise EngineDied(f"There is no Python {named[:400]}, {source}. Correct the path.")
     return named
 
 

@@ -73,7 +73,11 @@ def open_studio(certificates: Path, key: Path, password: str | None = None) -> S
         MienError: They cannot be read, or do not belong together.
     """
     chain, secret = _chain(certificates), _key(key, password)
-    if chain[0].public_key() != secret.public_key():
+    try:
+        belong = chain[0].public_key() == secret.public_key()
+    except _refused() as error:
+        raise MienError(f"{certificates} holds no key that can be read: {str(error)[:120]}.") from error
+    if not belong:
         raise MienError(f"{key} is not the key of the first certificate in {certificates}. Put the signer's first.")
     _, serialization, _, _ = _cryptography()
     plain = secret.private_bytes(
@@ -99,8 +103,6 @@ def sign(studio: Studio, content: bytes) -> bytes:
 def check(content: bytes, signature: bytes, certificates: str, trust: Sequence[Path]) -> Checked:
     """Whether ``signature`` is that of ``content`` by the first of ``certificates``, and who vouches for it."""
     x509, _, hashes, ways = _cryptography()
-    from cryptography.exceptions import InvalidSignature
-
     try:
         chain = x509.load_pem_x509_certificates(certificates.encode())
         public = chain[0].public_key()
@@ -111,15 +113,19 @@ def check(content: bytes, signature: bytes, certificates: str, trust: Sequence[P
             public.verify(signature, content, _pss(ways, hashes), hashes.SHA256())
         else:
             public.verify(signature, content, ways.ec.ECDSA(_hash(algorithm)))
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except _refused() as error:
         return Checked(wrong=f"the signature is not that of what is signed ({str(error)[:80] or 'it does not fit'})")
     now = datetime.now(UTC)
     wrong = ""
-    if not chain[0].not_valid_before_utc <= now <= chain[0].not_valid_after_utc:
-        wrong = f"the signer's certificate is valid from {chain[0].not_valid_before_utc:%Y-%m-%d} to " \
-                f"{chain[0].not_valid_after_utc:%Y-%m-%d} only"  # fmt: skip
     anchors = [one for path in trust for one in _chain(path)]
-    return Checked(_name(chain[0]), _vouched(chain, anchors, now), wrong)
+    try:
+        begin, end = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+        name, vouched = _name(chain[0]), _vouched(chain, anchors, now)
+    except _refused() as error:
+        return Checked(wrong=f"its certificate cannot be read ({str(error)[:80]})")
+    if not begin <= now <= end:
+        wrong = f"the signer's certificate is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only"
+    return Checked(name, vouched, wrong)
 
 
 def embed(path: Path, studio: Studio, record: Mapping[str, Any], title: str, engine: str) -> None:
@@ -195,14 +201,13 @@ def _context(c2pa: Any, trust: Sequence[Path]) -> Any:
 
 def _vouched(chain: Sequence[Any], anchors: Sequence[Any], now: datetime) -> bool:
     """Whether the first certificate leads to an anchor, each issued by the next, all valid now."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.x509 import BasicConstraints, ExtensionNotFound
+    from cryptography.x509 import BasicConstraints
 
     def issued(one: Any, by: Any) -> bool:
         try:
             one.verify_directly_issued_by(by)
             constraints = by.extensions.get_extension_for_class(BasicConstraints).value
-        except (InvalidSignature, ValueError, TypeError, ExtensionNotFound):
+        except _refused():
             return False
         return bool(constraints.ca) and by.not_valid_before_utc <= now <= by.not_valid_after_utc
 
@@ -225,7 +230,7 @@ def _chain(path: Path) -> list[Any]:
     x509, _, _, _ = _cryptography()
     try:
         chain: list[Any] = x509.load_pem_x509_certificates(read_small(path, LARGEST, "certificate"))
-    except ValueError as error:
+    except _refused() as error:
         raise MienError(f"{path} holds no certificates in PEM: {str(error)[:120]}. Export them as PEM.") from error
     return chain
 
@@ -235,7 +240,7 @@ def _key(path: Path, password: str | None) -> Any:
     try:
         given = None if password is None else password.encode()
         return serialization.load_pem_private_key(read_small(path, LARGEST, "private key"), given)
-    except (ValueError, TypeError) as error:
+    except _refused() as error:
         raise MienError(f"{path} is no private key in PEM that can be opened: {str(error)[:120]}.") from error
 
 
@@ -259,6 +264,15 @@ def _hash(algorithm: str) -> Any:
 
 def _pss(ways: Any, hashes: Any) -> Any:
     return ways.padding.PSS(mgf=ways.padding.MGF1(hashes.SHA256()), salt_length=32)
+
+
+def _refused() -> tuple[type[Exception], ...]:
+    """What cryptography says of keys and certificates that are damaged, or of kinds that it does not know."""
+    from cryptography import exceptions
+    from cryptography.x509 import DuplicateExtension, ExtensionNotFound, InvalidVersion
+
+    known = (exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm, DuplicateExtension, ExtensionNotFound)
+    return (*known, InvalidVersion, ValueError, TypeError)
 
 
 def _cryptography() -> tuple[Any, Any, Any, Any]:

@@ -19,6 +19,8 @@ from mien.models.reenact import Reenacted, View
 from mien.recipe import digest
 from mien.types import MienError
 
+MOST_LETTERS = 1000
+"""Letters of a path at most."""
 KIND, BOUND = "reenact", "reenacted"
 """Kinds of identity: a network that moves any photograph, and a photograph bound to a performance."""
 
@@ -82,7 +84,7 @@ def open_reenacted(file: IdentityFile, path: Path, colors: Colors, device: torch
     Raises:
         MienError: The network is gone or changed, or the file's tensors do not fit it.
     """
-    where = Path(str(file.facts.get("network", "")))
+    where = Path(str(file.facts.get("network", ""))[:MOST_LETTERS])
     network = read_identity(where)
     if network.digest != file.facts.get("network_digest"):
         raise MienError(f"The network {where} that {path} uses has changed. Run mien convert again.")
@@ -139,7 +141,7 @@ def _shape(file: IdentityFile, path: Path) -> MotionShape:
             raise ValueError("its shape is not told")
         for name, value in told.items():
             if type(value) is not known[name] and not (known[name] is float and type(value) is int):
-                raise ValueError(f"{name} is {value!r}")
+                raise ValueError(f"{name} is {str(value)[:40]!r}")
         return MotionShape(**told).check()
     except (TypeError, ValueError) as error:
         raise MienError(f"{path} is no network that mien can run: {error}. Import or train it again.") from error

@@ -13,14 +13,13 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from mien.files.edits import edit_text
 from mien.files.timecode import timecode_of
 from mien.files.whole import write_whole
 from mien.recipe import plain_name
 from mien.types import MienError
 
 ENDINGS = (".otio", ".otioz", ".otiod", ".edl")
-LARGEST = 1 << 28
-"""Bytes of the largest edit that is read."""
 OWN = "mien"
 """Name of our entry in a clip's metadata."""
 KEPT = "plate"
@@ -87,15 +86,12 @@ def read_timeline(path: Path, rate: float) -> Any:
         MienError: It is missing, damaged, or of a kind that cannot be read here.
     """
     otio = library()
+    text = edit_text(path)
     try:
-        if path.is_file() and path.stat().st_size > LARGEST:
-            raise MienError(f"{path} is larger than {LARGEST >> 20} MiB, too large for an edit. Check the path.")
-        more = {"rate": rate} if path.suffix.lower() == ".edl" else {}
-        timeline = otio.adapters.read_from_file(str(path), **more)
-    except OSError as error:
-        raise MienError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except MienError:
-        raise
+        if path.suffix.lower() == ".edl":
+            timeline = otio.adapters.read_from_string(text, "cmx_3600", rate=rate)
+        else:
+            timeline = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:
         raise MienError(f"{path} is no edit that can be read: {' '.join(str(error).split())[:300]}.") from error
     if not isinstance(timeline, otio.schema.Timeline):
@@ -284,5 +280,8 @@ def write_timeline(path: Path, timeline: Any) -> None:
     Raises:
         MienError: It cannot be written.
     """
-    text = library().adapters.write_to_string(timeline, "otio_json")
+    try:
+        text = library().adapters.write_to_string(timeline, "otio_json")
+    except (ValueError, TypeError) as error:
+        raise MienError(f"{path} cannot be written: {' '.join(str(error).split())[:300]}.") from error
     write_whole(path, (text.rstrip() + os.linesep).encode())

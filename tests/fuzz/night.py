@@ -2,8 +2,8 @@
 
     python tests/fuzz/night.py --runs 1000000 --found FOLDER
 
-One process at a time, each reader in turn; with ``--chance`` one process for all, guided by chance alone, which is
-several times as fast where time is short. What crashes, hangs for more than 10 seconds or takes more memory than a
+One process at a time, each reader in turn; ``--chance`` leaves libFuzzer out, which is several times as fast where
+time is short. What crashes, hangs for more than 10 seconds or takes more memory than a
 file may is kept in FOLDER, with the trace; the exit code is 1 then. A file that was found goes into ``corpus/READER``
 once it is mended.
 """
@@ -61,11 +61,14 @@ def read_one(reader: Any, path: Path, content: bytes, ours: tuple[type[Exception
     return ended
 
 
-def fuzz(name: str, runs: int, seed: int, found: Path, atheris: Any) -> bool:
+def fuzz(name: str, runs: int, seed: int, found: Path, folder: Path, atheris: Any) -> bool:
     """Spoil the files of one reader ``runs`` times; prints what came of it, and says whether all went well."""
     if atheris is not None:
         with atheris.instrument_imports(include=["mien"]):
+            import mien.commands.cut
             import mien.commands.importing
+            import mien.credentials
+            import mien.farm.mapping
             import mien.inspection
             import mien.serve.requests  # noqa: F401
     import torch
@@ -75,46 +78,40 @@ def fuzz(name: str, runs: int, seed: int, found: Path, atheris: Any) -> bool:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     reader = READERS[name]
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="mien-fuzz-", dir=memory if memory.is_dir() else None))
-    try:
-        paths = reader.seeds(folder)
-        wholes = [(path, path.read_bytes()) for path in paths]
-        # Where a whole folder is read, only the spoiled file lies in it.
-        for path in paths[1:]:
-            path.unlink()
-        for path, content in wholes:
-            assert read_one(reader, path, content, OURS) == "read", f"{name}: {path.name} is not whole"
-            path.unlink()
-        resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
-        counts: Counter[str] = Counter()
-        began = time.process_time()
+    paths = reader.seeds(folder)
+    wholes = [(path, path.read_bytes()) for path in paths]
+    # Where a whole folder is read, only the spoiled file lies in it.
+    for path in paths[1:]:
+        path.unlink()
+    for path, content in wholes:
+        assert read_one(reader, path, content, OURS) == "read", f"{name}: {path.name} is not whole"
+        path.unlink()
+    resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
+    counts: Counter[str] = Counter()
+    began = time.process_time()
 
-        def one(content: bytes, path: Path) -> None:
-            ended = read_one(reader, path, content, OURS)
-            path.unlink(missing_ok=True)
-            if ended not in ("read", "refused") and not counts[ended]:
-                kept = found / name / f"{hashlib.sha256(content).hexdigest()[:12]}{path.suffix}"
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_bytes(content)
-                (found / name / f"{kept.stem}.txt").write_text(f"{ended}\n")
-            counts[ended] += 1
+    def one(content: bytes, path: Path) -> None:
+        ended = read_one(reader, path, content, OURS)
+        path.unlink(missing_ok=True)
+        if ended not in ("read", "refused") and not counts[ended]:
+            kept = found / name / f"{hashlib.sha256(content).hexdigest()[:12]}{path.suffix}"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(content)
+            (found / name / f"{kept.stem}.txt").write_text(f"{ended}\n")
+        counts[ended] += 1
 
-            if counts.total() == runs:
-                took = round(time.process_time() - began, 1)
-                print(json.dumps({"reader": name, "runs": runs, "seconds": took, **counts}), flush=True)
-                if atheris is not None:
-                    # libFuzzer never returns.
-                    shutil.rmtree(folder, ignore_errors=True)
-                    os._exit(0)
+        if counts.total() == runs:
+            took = round(time.process_time() - began, 1)
+            print(json.dumps({"reader": name, "runs": runs, "seconds": took, **counts}), flush=True)
+            if atheris is not None:
+                # libFuzzer never returns.
+                os._exit(0)
 
-        if atheris is None:
-            _by_chance(reader.spoil, wholes, runs, seed, one)
-        else:
-            _guided(atheris, reader.spoil, wholes, seed, one, found / name)
-        return not set(counts) - {"read", "refused"}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if atheris is None:
+        _by_chance(reader.spoil, wholes, runs, seed, one)
+    else:
+        _guided(atheris, reader.spoil, wholes, seed, one, found / name)
+    return not set(counts) - {"read", "refused"}
 
 
 def _by_chance(
@@ -168,6 +165,12 @@ def _guided(
     atheris.Fuzz()
 
 
+def _keep_last(folder: Path, found: Path) -> None:
+    """Keep what a process was reading when it died: the youngest file in its folder."""
+    left = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    for path in left[-1:]:
+        found.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, found / f"died{path.suffix}")
 
 
 def _atheris() -> Any:
@@ -186,33 +189,36 @@ def main() -> int:
     arguments.add_argument("--found", type=Path, default=Path("fuzz-found"), help="folder for what is found")
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--only", help="readers, with commas")
-    arguments.add_argument("--chance", action="store_true", help="all in one process, without libFuzzer")
+    arguments.add_argument("--chance", action="store_true", help="by chance alone, without libFuzzer")
     arguments.add_argument("--reader", help=argparse.SUPPRESS)
+    arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = arguments.parse_args()
     asked.found.mkdir(parents=True, exist_ok=True)
     if asked.reader:
-        return 0 if fuzz(asked.reader, asked.runs, asked.seed, asked.found.absolute(), _atheris()) else 1
+        guide = None if asked.chance else _atheris()
+        return 0 if fuzz(asked.reader, asked.runs, asked.seed, asked.found.absolute(), asked.folder, guide) else 1
     from fuzz.readers import READERS
 
     chosen = asked.only.split(",") if asked.only else list(READERS)
     shares = sum(READERS[name].share for name in chosen)
+    memory = Path("/dev/shm")
     failed = 0
     for name in chosen:
         runs = max(100, asked.runs * READERS[name].share // shares)
-        if asked.chance:
-            failed += not fuzz(name, runs, asked.seed, asked.found.absolute(), None)
-            continue
+        folder = Path(tempfile.mkdtemp(prefix="mien-fuzz-", dir=memory if memory.is_dir() else None))
         command = [sys.executable, __file__, "--reader", name, "--runs", str(runs), "--seed", str(asked.seed)]
+        command += ["--found", str(asked.found), "--folder", str(folder), *(["--chance"] if asked.chance else [])]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(
-            [*command, "--found", str(asked.found)], capture_output=True, text=True, env=environment, check=False
-        )
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         said = [line for line in ended.stdout.splitlines() if line.startswith('{"reader"')]
         facts = json.loads(said[-1]) if said else {"reader": name, "died": ended.returncode}
         wrong = ended.returncode or set(facts) - {"reader", "runs", "seconds", "read", "refused"}
         if wrong:
             failed += 1
             (asked.found / f"{name}.log").write_text(ended.stderr[-20000:])
+        if not said:
+            _keep_last(folder, asked.found / name)
+        shutil.rmtree(folder, ignore_errors=True)
         print(json.dumps({**facts, "exit": ended.returncode}), flush=True)
     return 1 if failed else 0
 

@@ -21,12 +21,15 @@ import torch
 
 from facesets.sets import made as made_faceset
 from facesets.sets import turned
+from fuzz import cuts, networks
 from fuzz.spoiling import spoiled_bytes, spoiled_json, spoiled_safetensors, spoiled_zlib
 from mien import mesh, recipe
+from mien.client import EngineDied
 from mien.color import load as load_colors
 from mien.commands.importing import ImportArguments, Released, import_model
 from mien.declare import DeclarationError
 from mien.facesets.foreign import read_foreign_faces
+from mien.files.complete import complete
 from mien.files.curves import write_curves
 from mien.files.delivery import write_movie
 from mien.files.exchange import faceswap, nuke
@@ -52,7 +55,7 @@ from mien.train.state import read_state, write_state
 from mien.types import ColorSample, Grade, MienError, Table
 from shots import make_shot, texture, write_exr
 
-OURS = (MienError, RecipeError, DeclarationError, RequestError)
+OURS = (MienError, RecipeError, DeclarationError, RequestError, EngineDied)
 """Errors that say what is wrong with a file."""
 CPU = torch.device("cpu")
 COLORS = load_colors(None)
@@ -299,6 +302,7 @@ def _read_picture(path: Path) -> object:
     shot = open_shot(path)
     header = read_header(shot, shot.first)
     facts_of(path)
+    complete(path)
     if max(header.size[0] * header.size[1], header.data.width * header.data.height) > MOST_PIXELS:
         return None
     read_region(shot, shot.first, shot.display)
@@ -413,4 +417,15 @@ READERS: Mapping[str, Reader] = {
     "record": Reader(_records, _read_record, spoiled_json, 20),
     "flags": Reader(_said, read_said, spoiled_json, 20),
     "config": Reader(_config, load_colors, spoiled_bytes, 1),
+    "edit": Reader(cuts.edits, cuts.read_edit, spoiled_json, 60),
+    "shot_list": Reader(cuts.lists, cuts.read_list, spoiled_json, 5),
+    "mapping": Reader(cuts.rules, cuts.read_mapping, spoiled_json, 30),
+    "credentials": Reader(cuts.credentials, cuts.read_credentials, spoiled_bytes, 10),
+    "certificates": Reader(cuts.certificates, cuts.read_certificates, spoiled_bytes, 20),
+    "motion": Reader(networks.motion_checkpoints, networks.read_motion, spoiled_bytes, 6),
+    "motion_config": Reader(networks.motion_configs, networks.read_motion_config, spoiled_bytes, 10),
+    "motion_identity": Reader(networks.motion_identities, networks.read_motion_identity, spoiled_safetensors, 10),
+    "cached": Reader(networks.cached, networks.read_cached, networks.spoiled_cached, 20),
+    "training_list": Reader(networks.training_lists, networks.read_training_list, spoiled_json, 20),
+    "engine_note": Reader(networks.engine_notes, networks.read_engine_note, spoiled_json, 20),
 }

@@ -1,7 +1,8 @@
 """``mien convert EDIT.otio``: every shot of a cut, each with its own recipe, and the cut again with the results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from mien.types import MienError
 
 LIMIT = 1 << 24
 """Bytes of the largest list of shots that is read."""
+MOST = 200_000
+"""Things in a list of shots at most."""
 EVERY = "every"
 """Entry of a list of shots that holds for all of them."""
 
@@ -187,11 +190,25 @@ def read_shots(path: Path | None) -> dict[str, Mapping[str, Any]]:
         return {}
     try:
         document = yaml.safe_load(read_small(path, LIMIT, "list of shots"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise RecipeError(f"{path} is no list of shots: {' '.join(str(error).split())[:300]}.") from error
+    if _counted(document) > MOST:
+        raise RecipeError(f"{path} names more than {MOST} things. Check the path, and its anchors.")
     if not isinstance(document, dict) or not all(isinstance(value, dict) for value in document.values()):
         raise RecipeError(f"{path} is no list of shots: write NAME: {{identity: FILE}} for each.")
     return {str(name): value for name, value in document.items()}
+
+
+def _counted(document: Any) -> int:
+    """How many things a document names, however its anchors fold them; more than ``MOST`` is not counted on."""
+    count, open_ones = 0, [document]
+    while open_ones and count <= MOST:
+        one = open_ones.pop()
+        count += 1
+        inner = list(one.values()) if isinstance(one, dict) else one if isinstance(one, list | tuple | set) else ()
+        count += len(inner)
+        open_ones += inner
+    return count
 
 
 def wish_of(event: Event, lists: Mapping[str, Mapping[str, Any]], arguments: CutArguments) -> Wish:
@@ -220,9 +237,13 @@ def _merged(before: Mapping[str, Any], wishes: Mapping[str, Any], folder: Path, 
         elif name == "skip":
             merged[name] = value is True
         elif name == "source":
-            texts = [value] if isinstance(value, str) else list(value)
+            texts = [value] if isinstance(value, str) else value
+            if not _is_list(texts):
+                raise RecipeError(f"{shot}: source is a picture, or a list of them, not {str(value)[:40]}.")
             merged[name] = tuple(str(folder / str(text)) for text in texts)
         else:
+            if not isinstance(value, str | int | float | date):
+                raise RecipeError(f"{shot}: {name} is one word or path, not {type(value).__name__}.")
             paths = name in ("identity", "track", "recipe", "media")
             merged[name] = str(folder / str(value)) if paths else str(value)
     return merged
@@ -232,7 +253,14 @@ def _plain(value: Any) -> Any:
     """A setting of a list or of metadata as recipes have it: keys as lists of lists."""
     if isinstance(value, str | int | float | bool):
         return value
-    return [list(key) if not isinstance(key, str | int | float) else key for key in value]
+    if not _is_list(value):
+        raise RecipeError(f"{str(value)[:40]} is no setting: give a value, or keys as in [[1001, 0.0], [1010, 0.1]].")
+    return [list(key) if _is_list(key) else key for key in value]
+
+
+def _is_list(value: Any) -> bool:
+    """Whether something is a list; those of OpenTimelineIO's metadata are of its own kind."""
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 __all__ = ["CutArguments", "Wish", "convert_cut", "is_timeline", "read_shots", "shot_arguments", "wish_of"]

@@ -33,6 +33,7 @@ from mien.recipe import RecipeError
 from mien.train.clips import Clip, keep_clips, kept_clips
 from mien.train.control import Control
 from mien.train.features import VggFeatures
+from mien.train.kept import read_or_make
 from mien.train.loop import Pace, train
 from mien.train.reenact import ReenactSetting, ReenactTask
 from mien.train.timelapse import write_timelapse
@@ -144,10 +145,12 @@ def _stock(
         raise MienError(f"{', '.join(films)[:200]}: no film that can be read. Give movies, or folders of frames.")
     kept = folder / f"clips.{_digest(shots, arguments, colors)}"
     with in_turn():
-        if not (kept / "clips.json").is_file():
-            kept.mkdir(exist_ok=True)
-            keep_clips(_cut(shots, arguments, colors, folder, tell), kept)
-    return kept_clips(kept)
+        return read_or_make(
+            lambda: kept_clips(kept),
+            lambda: keep_clips(_cut(shots, arguments, colors, folder, tell), kept),
+            kept / "clips.json",
+            tell,
+        )
 
 
 def _shots(film: str, tell: Tell) -> Iterator[Shot]:

@@ -31,6 +31,7 @@ from mien.progress import Advance, Note, Outcome, Tell
 from mien.recipe import RecipeError
 from mien.tracking import face_at
 from mien.train.control import Control
+from mien.train.kept import read_or_make
 from mien.train.loop import Pace, train
 from mien.train.paired import PairedSetting, PairedTask
 from mien.train.pairs import Pair, keep_pairs, kept_pairs
@@ -114,10 +115,12 @@ def _train_paired(
     digest = _digest(found, setting, colors)
     kept = folder / f"pairs.{digest}"
     with in_turn():
-        if not (kept / "pairs.json").is_file():
-            kept.mkdir(exist_ok=True)
-            keep_pairs(_read(arguments, setting, found, colors, folder, tell), kept)
-    pairs = kept_pairs(kept, setting.shape.inputs, device)
+        pairs = read_or_make(
+            lambda: kept_pairs(kept, setting.shape.inputs, device),
+            lambda: keep_pairs(_read(arguments, setting, found, colors, folder, tell), kept),
+            kept / "pairs.json",
+            tell,
+        )
     learned, held = _split(pairs, tell)
     pace = replace(arguments.pace, precision=chosen_precision(arguments.pace.precision, device))
     if arguments.epochs is not None:

@@ -27,6 +27,8 @@ LIMIT = 20 << 30
 """Bytes that a cache may take where nothing else is said."""
 LARGEST = 4 << 30
 """Bytes of the largest entry that is read."""
+NO_LAYER = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of an entry whose bytes are whole and make no layer."""
 ROOM = 0.9
 """Share of the limit that is left after old entries went, so that not every new one has to make room."""
 
@@ -73,7 +75,7 @@ class DiskCache:
             os.utime(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (OSError, LookupError, SafetensorError, *NO_LAYER):
             with suppress(OSError):
                 path.unlink()
             return None
@@ -163,4 +165,8 @@ def _unpacked(content: bytes, device: torch.device) -> Layer:
     mattes = {str(name): tensors[f"matte.{name}"] for name in told["mattes"]}
     matte = tensors["matte"] if told["own"] is None else mattes[told["own"]]
     x, y = told["corner"]
-    return Layer(tensors["image"], matte, (int(x), int(y)), float(told["face_width"]), mattes)
+    image = tensors["image"]
+    size = image.shape[-2:]
+    if image.shape != (3, *size) or any(one.shape != (1, *size) for one in (matte, *mattes.values())):
+        raise ValueError("no layer")
+    return Layer(image, matte, (int(x), int(y)), float(told["face_width"]), mattes)

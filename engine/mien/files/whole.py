@@ -46,8 +46,9 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
             # Reading up to the limit at once would set that much memory aside, however small the file.
             while len(content) <= limit and (piece := stream.read(PIECE)):
                 content += piece
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        # A path with a null or half a letter in it is a ValueError.
+        reason = getattr(error, "strerror", None) or str(error)[:200]
         raise MienError(f"Cannot read {path}: {reason}. Check the path to the {what}.") from error
     if len(content) > limit:
         raise MienError(f"{path} is larger than {limit >> 20} MiB, too large for a {what}. Check the path.")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Generator
 
@@ -66,8 +67,19 @@ def save_album(album: Album, path: Path) -> None:
 
 
 def load_album(path: Path) -> Album:
-    """Read a shard."""
-    return Album(**load_file(path))
+    """Read a shard.
+
+    Raises:
+        MienError: It is damaged, or something else.
+    """
+    try:
+        album = Album(**load_file(path))
+        count = len(album.pictures)
+        if any(len(part) != count for part in album) or album.pictures.shape[1:] != (SIDE, SIDE, 3):
+            raise ValueError("its parts do not fit together")
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise MienError(f"{path} is no shard of an album: {str(error)[:200]}. Draw or film it again.") from error
+    return album
 
 
 def dressed(drawing: Drawing, random: np.random.Generator) -> Album:

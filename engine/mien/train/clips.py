@@ -1,6 +1,6 @@
 """Clips from which motion is learned: squares of films as bytes, one flat file each, mapped or kept in memory."""
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mien.files.atomic import appearing
 from mien.train.augment import spread
+from mien.train.kept import read_list, write_list
 from mien.types import MienError
 
 RESIDENT = 2 << 30
@@ -61,11 +62,10 @@ def keep_clips(clips: Iterable[tuple[str, NDArray[np.uint8]]], folder: Path) -> 
     for number, (name, frames) in enumerate(clips):
         with appearing(folder / f"{number:05d}.rgb") as partial:
             partial.write_bytes(np.ascontiguousarray(frames).tobytes())
-        entries.append([name, list(frames.shape)])
+        entries.append((name, frames.shape))
     if not entries:
         raise MienError("There is no clip to learn from: no face was followed for more than a moment.")
-    with appearing(folder / "clips.json") as partial:
-        partial.write_text(json.dumps(entries), "utf-8")
+    write_list(folder / "clips.json", entries)
 
 
 def kept_clips(folder: Path) -> list[Clip]:
@@ -74,14 +74,11 @@ def kept_clips(folder: Path) -> list[Clip]:
     Raises:
         MienError: A file is not whole.
     """
-    entries = json.loads((folder / "clips.json").read_text("utf-8"))
-    total = sum(int(np.prod(shape)) for _, shape in entries)
+    entries = read_list(folder / "clips.json", 4, ".rgb", 1)
+    total = sum(math.prod(shape) for _, shape, _ in entries)
     clips = []
-    for number, (name, shape) in enumerate(entries):
-        path, size = folder / f"{number:05d}.rgb", int(np.prod(shape))
-        if not path.is_file() or path.stat().st_size != size:
-            raise MienError(f"{path} is not whole. Delete {folder} and start again.")
-        frames = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).view(shape)
+    for name, shape, path in entries:
+        frames = torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
         clips.append(Clip(name, frames.clone() if total <= RESIDENT else frames))
     return clips
 

@@ -4,7 +4,6 @@ Each pair lies in one flat file of half floats, encoded as the network sees it; 
 large ones mapped from disk. Patches are cut at random, half of them where before and after differ.
 """
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from mien.files.atomic import appearing
 from mien.train.augment import spread
+from mien.train.kept import read_list, write_list
 from mien.types import MienError
 
 RESIDENT = 2 << 30
@@ -61,11 +61,10 @@ def keep_pairs(pairs: Iterable[tuple[str, Tensor]], folder: Path) -> None:
         path = folder / f"{number:05d}.half"
         with appearing(path) as partial:
             partial.write_bytes(pictures.half().contiguous().numpy().tobytes())
-        entries.append([name, list(pictures.shape)])
+        entries.append((name, pictures.shape))
     if not entries:
         raise MienError("There is no pair to learn from. Check that before and after have frames in common.")
-    with appearing(folder / "pairs.json") as partial:
-        partial.write_text(json.dumps(entries), "utf-8")
+    write_list(folder / "pairs.json", entries)
 
 
 def kept_pairs(folder: Path, inputs: int, device: torch.device) -> list[Pair]:
@@ -74,13 +73,12 @@ def kept_pairs(folder: Path, inputs: int, device: torch.device) -> list[Pair]:
     Raises:
         MienError: A file is not whole.
     """
-    entries = json.loads((folder / "pairs.json").read_text("utf-8"))
-    total = sum(2 * math.prod(shape) for _, shape in entries)
+    entries = read_list(folder / "pairs.json", 3, ".half", 2)
+    total = sum(2 * math.prod(shape) for _, shape, _ in entries)
     pairs = []
-    for number, (name, shape) in enumerate(entries):
-        path = folder / f"{number:05d}.half"
-        if not path.is_file() or path.stat().st_size != 2 * math.prod(shape):
-            raise MienError(f"{path} is not whole. Delete {folder} and start again.")
+    for name, shape, path in entries:
+        if shape[0] <= inputs:
+            raise MienError(f"{folder} holds pairs of {shape[0]} channels. Delete it and start again.")
         pictures = torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=torch.half).view(shape)
         if total <= RESIDENT:
             pictures = pictures.to(device, copy=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from mien.color import Colors
 from mien.files.atomic import appearing
 from mien.files.faceset import FaceSet, read_face
+from mien.files.whole import read_small
 from mien.models.aligned import part_mattes
 from mien.ops.warp import warp
 from mien.progress import Advance, Note, Tell
@@ -27,6 +28,10 @@ BLOCK = 8
 """Neighbors in time that are held out together: a frame beside one that was learned from is no test."""
 RESIDENT = 1 << 30
 """Bytes of pictures that are kept in memory; larger stocks are read as they are needed."""
+
+
+LARGEST_LIST = 1 << 26
+"""Bytes of the largest list of pictures that is read."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,17 @@ def stock(
     key = hashlib.blake2b(json.dumps(made_from).encode(), digest_size=8).hexdigest()
     folder, name = path.parent, path.name
     path, index = folder / f"{name}.{key}.half", folder / f"{name}.{key}.json"
-    if not (path.is_file() and index.is_file()):
+    count = _count(path, index, side)
+    if not count:
+        if path.is_file():
+            tell(Note(f"{path} is not whole: it is made again.", "warning"))
         for former in folder.glob(f"{name}.*.half"):
             former.unlink(missing_ok=True)
         _prepare(faceset, side, path, index, colors, tell)
-    count = len(json.loads(index.read_text("utf-8")))
-    values = count * CHANNELS * side * side
-    if path.stat().st_size != 2 * values:
+        count = _count(path, index, side)
+    if not count:
         raise MienError(f"{path} is not whole. Delete it and start again.")
+    values = count * CHANNELS * side * side
     pictures = torch.from_file(str(path), shared=False, size=values, dtype=torch.half)
     pictures = pictures.view(count, CHANNELS, side, side)
     if 2 * values <= RESIDENT:
@@ -88,6 +96,18 @@ def stock(
     held = held_out(count)
     learned = sorted(set(range(count)) - set(held)) or held
     return Stock(pictures, torch.tensor(learned), torch.tensor(held), faceset.coverage / coverage, faceset.digest)
+
+
+def _count(path: Path, index: Path, side: int) -> int:
+    """How many pictures lie in the flat file; 0 where it or its list is not whole."""
+    if not (path.is_file() and index.is_file()):
+        return 0
+    try:
+        rows = json.loads(read_small(index, LARGEST_LIST, "list of pictures"))
+    except (ValueError, RecursionError):
+        return 0
+    count = len(rows) if isinstance(rows, list) else 0
+    return count if path.stat().st_size == 2 * count * CHANNELS * side * side else 0
 
 
 def held_out(count: int) -> list[int]:
