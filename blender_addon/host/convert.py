@@ -19,7 +19,7 @@ from .weave import Weave
 
 SETTINGS = "mien_settings"
 """Property of the tree: identifier of a socket to ``STEP.PARAM``, as JSON."""
-SLATE = (0.8, 0.0, 0.4, 1.0)
+SLATE = (0.8, 0.0, 0.4)
 FAR = 1e4
 """Distance inside the matte that a slate has, in pixels."""
 
@@ -29,18 +29,21 @@ def convert(controls: Sequence[Control], images: dict[str, Any]) -> Any:
     weave = Weave(NAMES["convert"], "convert", VERSIONS["convert"])
     pictures = {role: weave.node("CompositorNodeImage", role, image=images[role]) for role in ROLES}
     shape = weave.parts(pictures["matte"].outputs[0])
-    missing = weave.math("SUBTRACT", 1.0, shape["Alpha"], clamp=True)
     help = "What is shown where the engine has not rendered a frame: the plate, or a slate that nobody overlooks"
     if FIVE:
         _, slate = weave.menu("Missing", ("Plate", "Slate"), "Plate", help)
     else:
         slate = weave.dialed("Slate", False, help)
-    shown = weave.math("MULTIPLY", missing, slate)
+    slated = weave.used(slate)
+    there = weave.parts(weave.when(slated, pictures["matte"].outputs[0]))["Alpha"]
+    shown = weave.math("SUBTRACT", 1.0, there, clamp=True)
     for role, name, told in (
         ("raw", "Face", "The converted face, unmatted and ungraded"),
         ("face", "Finished", "The face as the engine finished it: matched, lit, sharp and grained as the plate"),
     ):
-        weave.gives(name, "Color", weave.mix(pictures[role].outputs[0], SLATE, shown), told)
+        picture = pictures[role].outputs[0]
+        drawn = weave.mix(weave.when(slated, picture), SLATE, shown)
+        weave.gives(name, "Color", weave.when(slated, drawn, picture), told)
     weave.gives("Matte", "Float", weave.mix(shape["Red"], 1.0, shown, "FLOAT"), "1 where the face is seen")
     weave.gives(
         "Distance", "Float", weave.mix(shape["Green"], FAR, shown, "FLOAT"),

@@ -24,7 +24,7 @@ NAMES = {
     "strip_grade": "mien Grade",
     "strip_over": "mien Over",
 }
-VERSIONS = dict.fromkeys(NAMES, 1)
+VERSIONS = {"convert": 2, "matte": 2, "color_match": 2, "finish": 2, "comp": 2, "strip_grade": 1, "strip_over": 1}
 """Raised when a group is built otherwise: files that hold an older one are offered the new."""
 WIDTH = "Width of the face in pixels, keyed by Match, so that sizes mean the same in proxy and final"
 ROWS = ("Red", "Green", "Blue")
@@ -92,13 +92,21 @@ def color_match() -> Any:
     offset = weave.dialed(
         "Offset", (0.0, 0.0, 0.0), "What the move adds to red, green and blue; keyed by Match", -1e5, 1e5, "Solved Move"
     )
-    moved = weave.vector("ADD", weave.joined(*(weave.vector("DOT_PRODUCT", face, row) for row in rows)), offset)
-    native = weave.mix(face, moved, match, clamp=False)
-    matched = weave.mix(native, finished, done)
-    gained = weave.vector("MULTIPLY", weave.scaled(matched, weave.math("POWER", 2.0, exposure)), gain)
-    lifted = weave.vector("ADD", gained, lift)
-    gray = weave.vector("DOT_PRODUCT", lifted, luma)
-    result = weave.mix(lifted, weave.joined(gray, gray, gray), weave.math("SUBTRACT", 1.0, saturation), clamp=False)
+    own = weave.used(weave.math("SUBTRACT", 1.0, done))
+    mine = weave.when(own, face)
+    moved = weave.vector("ADD", weave.joined(*(weave.vector("DOT_PRODUCT", mine, row) for row in rows)), offset)
+    native = weave.mix(weave.mix(mine, moved, match, clamp=False), weave.when(own, finished), done)
+    matched = weave.when(own, native, finished)
+
+    trimmed = weave.used(
+        exposure, weave.vector("DISTANCE", gain, (1.0, 1.0, 1.0)), weave.vector("LENGTH", lift),
+        weave.math("SUBTRACT", saturation, 1.0),
+    )  # fmt: skip
+    exposed = weave.scaled(weave.when(trimmed, matched), weave.math("POWER", 2.0, exposure))
+    lifted = weave.vector("MULTIPLY_ADD", exposed, gain, lift)
+    # A number that flows into a color is gray.
+    gray = weave.math("MULTIPLY", weave.vector("DOT_PRODUCT", lifted, luma), weave.math("SUBTRACT", 1.0, saturation))
+    result = weave.when(trimmed, weave.vector("ADD", weave.scaled(lifted, saturation), gray), matched)
     weave.gives("Face", "Color", result, "The face in the plate's color")
     return weave.tree
 
@@ -118,31 +126,33 @@ def finish() -> Any:
     width = weave.dialed("Face Width", 200.0, WIDTH, 1.0, 100000.0, "Grain")
 
     soft = weave.blurred(face, weave.math("MULTIPLY", soften, width))
-    # A blur of size 0 costs nothing; every other one is computed whether it is seen or not.
-    used = weave.math("MULTIPLY", sharpen, 1e6, clamp=True)
-    blurred = weave.blurred(soft, weave.math("MULTIPLY", weave.math("MULTIPLY", size, width), used))
-    sharp = weave.vector("ADD", soft, weave.scaled(weave.vector("SUBTRACT", soft, blurred), sharpen))
-    weave.gives("Face", "Color", weave.vector("ADD", sharp, _grain(weave, sharp, grain, coarse, seed)), "The face")
+    used = weave.used(sharpen)
+    some = weave.when(used, soft)
+    less = weave.vector("SUBTRACT", some, weave.blurred(some, weave.math("MULTIPLY", size, width)))
+    sharp = weave.when(used, weave.vector("ADD", some, weave.scaled(less, sharpen)), soft)
+    weave.gives("Face", "Color", _grained(weave, sharp, grain, coarse, seed), "The face")
     return weave.tree
 
 
-def _grain(weave: Weave, face: Any, amount: Any, coarse: Any, seed: Any) -> Any:
+def _grained(weave: Weave, face: Any, amount: Any, coarse: Any, seed: Any) -> Any:
     """Noise of the frame's own, that grows with the square root of light as that of photons does."""
+    used = weave.used(amount)
+    lit = weave.when(used, face)
     place = weave.node("CompositorNodeImageCoordinates")
-    weave.link(face, place.inputs[0])
+    weave.link(lit, place.inputs[0])
     noise = weave.node("ShaderNodeTexWhiteNoise", noise_dimensions="4D")
     frame = weave.node("CompositorNodeSceneTime")
     weave.link(next(one for one in place.outputs if one.name == "Pixel"), noise.inputs["Vector"])
-    when = weave.math("MULTIPLY_ADD", seed, 10007.0)
-    weave.link(next(one for one in frame.outputs if one.name == "Frame"), when.node.inputs[2])
-    weave.link(when, noise.inputs["W"])
+    number = next(one for one in frame.outputs if one.name == "Frame")
+    weave.link(weave.math("MULTIPLY_ADD", seed, 10007.0, number), noise.inputs["W"])
     centered = weave.vector("SUBTRACT", noise.outputs["Color"], (0.5, 0.5, 0.5))
     # A blur of standard deviation s leaves 1 / (2 sqrt(pi) s) of white noise; uniform noise has 1 / sqrt(12).
     even = weave.math("MAXIMUM", weave.math("MULTIPLY", coarse, 3.5449), 1.0)
     smooth = weave.scaled(weave.blurred(centered, coarse), weave.math("MULTIPLY", even, 3.4641))
-    parts = weave.parts(face)
-    light = weave.joined(*(weave.math("POWER", weave.math("MAXIMUM", parts[n], 0.0), 0.5) for n in ROWS))
-    return weave.scaled(weave.vector("MULTIPLY", smooth, light), amount)
+    parts = weave.parts(lit)
+    light = weave.joined(*(weave.math("SQRT", weave.math("MAXIMUM", parts[n], 0.0)) for n in ROWS))
+    grain = weave.scaled(weave.vector("MULTIPLY", smooth, light), amount)
+    return weave.when(used, weave.vector("ADD", lit, grain), face)
 
 
 def comp() -> Any:

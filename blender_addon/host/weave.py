@@ -98,19 +98,19 @@ class Weave:
         item = self._socket(name, kind, help, "", "OUTPUT")
         self.link(value, socket_named(self._out.inputs, item.identifier))
 
-    def math(self, operation: str, one: Any, other: Any = 0.0, clamp: bool = False) -> Any:
-        """Two numbers, or pictures of numbers, into one."""
+    def math(self, operation: str, one: Any, other: Any = 0.0, third: Any = 0.0, clamp: bool = False) -> Any:
+        """Numbers, or pictures of numbers, into one."""
         node = self.node("ShaderNodeMath", operation=operation, use_clamp=clamp)
-        self.link(one, node.inputs[0])
-        self.link(other, node.inputs[1])
+        for value, socket in zip((one, other, third), node.inputs):
+            self.link(value, socket)
         return node.outputs[0]
 
-    def vector(self, operation: str, one: Any, other: Any) -> Any:
-        """Two colors into one; negatives and values above 1 stay."""
+    def vector(self, operation: str, *colors: Any) -> Any:
+        """Colors into one, or into a number; negatives and values above 1 stay."""
         node = self.node("ShaderNodeVectorMath", operation=operation)
-        for value, socket in ((one, node.inputs[0]), (other, node.inputs[1])):
+        for value, socket in zip(colors, node.inputs):
             self.link(value, socket)
-        return node.outputs["Value" if operation == "DOT_PRODUCT" else "Vector"]
+        return node.outputs["Value" if operation in ("DOT_PRODUCT", "DISTANCE", "LENGTH") else "Vector"]
 
     def scaled(self, color: Any, by: Any) -> Any:
         """A color times a number."""
@@ -119,10 +119,10 @@ class Weave:
         self.link(by, socket_named(node.inputs, "Scale"))
         return node.outputs["Vector"]
 
-    def mix(self, one: Any, other: Any, factor: Any, kind: str = "RGBA", clamp: bool = True) -> Any:
+    def mix(self, one: Any, other: Any, factor: Any, kind: str = "VECTOR", clamp: bool = True) -> Any:
         """The first at 0, bit for bit, the second at 1."""
         node = self.node("ShaderNodeMix", data_type=kind, clamp_factor=clamp)
-        suffix = "Color" if kind == "RGBA" else "Float"
+        suffix = "Vector" if kind == "VECTOR" else "Float"
         self.link(factor, socket_named(node.inputs, "Factor_Float"))
         self.link(one, socket_named(node.inputs, f"A_{suffix}"))
         self.link(other, socket_named(node.inputs, f"B_{suffix}"))
@@ -148,6 +148,29 @@ class Weave:
         size = self.math("MULTIPLY", sigma, 3.0)
         self.link(picture, socket_named(node.inputs, "Image"))
         self.link(self.joined(size, size, 0.0), socket_named(node.inputs, "Size"))
+        return node.outputs[0]
+
+    def used(self, *amounts: Any) -> Any:
+        """Whether any amount, a number or a picture of them, is not 0 somewhere."""
+        sizes = [self.math("ABSOLUTE", amount) for amount in amounts]
+        whole = sizes[0]
+        for size in sizes[1:]:
+            whole = self.math("ADD", whole, size)
+        levels = self.node("CompositorNodeLevels")
+        self.link(self.math("GREATER_THAN", whole, 0.0), levels.inputs[0])
+        return self.math("GREATER_THAN", levels.outputs[0], 0.0)
+
+    def when(self, used: Any, picture: Any, otherwise: Any = (0.0, 0.0, 0.0, 1.0)) -> Any:
+        """A picture where it is used, else something that costs less.
+
+        Blender computes what is switched off or multiplied by 0 too, but of a single color in no time: so let flow
+        what is computed from ``when(used, picture)``, and choose by ``when(used, computed, otherwise)``.
+        """
+        node = self.node("CompositorNodeSwitch")
+        if picture.type == "VECTOR":
+            picture = self.with_alpha(picture, 1.0)
+        for name, value in (("Switch", used), ("Off", otherwise), ("On", picture)):
+            self.link(value, socket_named(node.inputs, name))
         return node.outputs[0]
 
     def with_alpha(self, picture: Any, alpha: Any) -> Any:

@@ -210,3 +210,42 @@ def test_grain_is_seeded_moves_with_the_frame_and_keeps_the_mean(bench):
     assert host.same_bits(once[0], again[0]) and host.same_bits(once[1], again[1])
     assert not host.same_bits(once[0], once[1])
     assert once[0][..., :3].mean() == pytest.approx(0.4, abs=0.01) and once[0][..., :3].std() > 0.003
+
+
+def test_what_is_switched_off_leaves_no_trace_even_of_infinities(bench):
+    face, finished = special(), special()[::-1]
+    made = bench("color_match").feed("Face", face).feed("Finished", finished)
+    made.dial(Red=MATRIX[0], Offset=OFFSET, Match=0.3, Engine_Finish=1.0)
+    assert host.same_bits(made.picture("Face")[..., :3], finished[..., :3])
+    assert host.same_bits(bench("finish").feed("Face", face).picture("Face")[..., :3], face[..., :3])
+
+
+def test_half_of_the_engines_finish_is_half_of_each(bench):
+    face, finished = noise(7), noise(8)
+    made = bench("color_match").feed("Face", face).feed("Finished", finished)
+    got = made.dial(Red=MATRIX[0], Green=MATRIX[1], Blue=MATRIX[2], Offset=OFFSET, Engine_Finish=0.5).picture("Face")
+    want = (face[..., :3] @ MATRIX.T + OFFSET + finished[..., :3]) / 2
+    assert np.abs(got[..., :3] - want).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["Grain", "Sharpen"])
+def test_an_amount_may_be_painted(bench, name):
+    face, painted = noise(9, 0.0, 1.0), np.zeros((16, 16, 4), np.float32)
+    painted[:, 12:] = 0.5
+    made = bench("finish").feed("Face", face).feed(name, painted, single=True).dial(Face_Width=100.0)
+    got = made.picture("Face")[..., :3]
+    assert host.same_bits(got[:, :12], face[:, :12, :3])
+    assert (got[:, 12:] != face[:, 12:, :3]).mean() > 0.9
+
+
+def test_a_keyed_amount_is_at_rest_only_where_it_is_0(bench):
+    face = noise(10, 0.0, 1.0)
+    made = bench("finish").feed("Face", face)
+    grain = host.socket(made.node, "Grain")
+    for frame, value in ((1, 0.0), (2, 0.1), (3, 0.0)):
+        grain.default_value = value
+        grain.keyframe_insert("default_value", frame=frame)
+    made.tree.links.new(host.out_of(made.node, "Face"), made.out)
+    first, second, third = host.render(made.scene, [1, 2, 3], made.folder / "keyed")
+    assert host.same_bits(first[..., :3], face[..., :3]) and host.same_bits(third[..., :3], face[..., :3])
+    assert (second[..., :3] != face[..., :3]).mean() > 0.9
