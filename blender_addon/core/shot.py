@@ -102,6 +102,11 @@ def range_of(shot: Shot, there: frames.Frames) -> tuple[int, int]:
     if shot.first or shot.last:
         if shot.last < shot.first:
             raise ShotError(f"The range {shot.first}-{shot.last} ends before it begins.")
+        if there.range is not None and (shot.last < there.range[0] or there.range[1] < shot.first):
+            raise ShotError(
+                f"The plate has frames {frames.spoken(there.numbers)}, none of {shot.first}-{shot.last}: set First and "
+                "Last, or both to 0."
+            )
         return shot.first, shot.last
     if there.range is None:
         raise ShotError("Set the range of the shot: its first and last frame.")

@@ -81,5 +81,3 @@ def keys_hash(node: Any, names: Sequence[str]) -> str:
             points.foreach_get("co", flat)
             told.append([curve.data_path, curve.array_index, flat])
     return hashlib.sha256(json.dumps(sorted(told)).encode()).hexdigest() if told else ""
-
-

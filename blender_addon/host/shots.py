@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,10 +12,10 @@ import bpy
 from ..core import colors
 from ..core.settings import Control
 from ..core.shot import Shot
-from ..mien.hosts.frames import NUMBER, file_at
+from ..mien.hosts.frames import DIGITS, NUMBER, file_at
 from . import compat
 from .animation import path_of
-from .convert import convert, empty_images, point_at, show_range
+from .convert import beside, convert, empty_images, pictures, point_at, show_range
 from .groups import BUILDERS, NAMES, kind_of, ours, outdated, shared
 from .weave import KIND
 
@@ -106,14 +107,21 @@ def plate_image(tree: Any) -> Any:
     return node.image if node is not None else None
 
 
+def same_plate(image: Any, path: str) -> bool:
+    """Whether an image shows the sequence, or the file, that ``path`` belongs to."""
+    shown, wanted = Path(bpy.path.abspath(image.filepath)), Path(path)
+    named = [DIGITS.sub("#", one.stem) + one.suffix for one in (shown, wanted)]
+    return shown == wanted or (image.source == "SEQUENCE" and shown.parent == wanted.parent and named[0] == named[1])
+
+
 def load_plate(tree: Any, pattern: str, first: int, last: int) -> Any:
     """The plate's node, showing frame F of the plate at frame F of the scene."""
     node = plate_node(tree) or tree.nodes.new("CompositorNodeImage")
     node.name = node.label = PLATE
     path = file_at(pattern, first)
-    if node.image is None or bpy.path.abspath(node.image.filepath) != path:
+    if node.image is None or not same_plate(node.image, path):
         node.image = bpy.data.images.load(path, check_existing=False)
-        node.image.name = PLATE
+        node.image.name, node.image.filepath = PLATE, beside(path)
     if NUMBER.search(pattern):
         node.image.source = "SEQUENCE"
         show_range(node, first, last)
@@ -216,11 +224,11 @@ def _rebuilt(tree: Any, kind: str, controls: Sequence[Control]) -> Any:
             return BUILDERS[kind]()
         finally:
             tree[KIND] = kind
-    images = {role: tree.nodes[role].image for role in ("raw", "face", "matte")}
-    made = convert(controls, images)
-    for role in images:
+    shown = pictures(tree)
+    made = convert(controls, {role: node.image for role, node in shown.items()})
+    for role, node in shown.items():
         for name in ("frame_start", "frame_duration", "frame_offset", "use_auto_refresh"):
-            setattr(made.nodes[role], name, getattr(tree.nodes[role], name))
+            setattr(made.nodes[role], name, getattr(node, name))
     return made
 
 

@@ -8,7 +8,7 @@ from bpy.props import BoolProperty
 
 from . import runner
 from .chain import REFUSED
-from .props import state
+from .props import speaking
 
 
 class Waiting:
@@ -22,10 +22,7 @@ class Waiting:
 
 def refuse(operator: Any, scene: Any, words: str) -> set[str]:
     """Say what is wrong with a scene's shot, and do nothing."""
-    said = state()
-    if said.about != scene.session_uid:
-        said.about, said.missing, said.state, said.warning = scene.session_uid, "", "", ""
-    said.error = words
+    speaking(scene.session_uid).error = words
     operator.report({"ERROR"}, words)
     return {"CANCELLED"}
 

@@ -14,8 +14,8 @@ import bpy
 
 from ..core.shot import ShotError
 from ..host import convert, shots
-from .chain import REFUSED, made, recipe_of, show
-from .props import shot_of, state
+from .chain import REFUSED, show, writing
+from .props import shot_of, speaking
 
 REST = 0.4
 """Seconds without a change after which the frame is wanted at full size."""
@@ -80,19 +80,18 @@ def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -
     eye.asked = now
     try:
         shot = shot_of(scene)
-        eye.recipe = recipe_of(scene, shot)
-        made(shot.take_folder)
+        eye.recipe = writing(scene, shot)
         first, last = eye.recipe["plate"]["first"], eye.recipe["plate"]["last"]
         if not first <= scene.frame_current <= last:
             raise ShotError(f"Frame {scene.frame_current} is outside the shot, {first}-{last}.")
+        show(scene, shot)
     except REFUSED as error:
-        state().error = str(error)
+        speaking(scene.session_uid).error = str(error)
         return
-    show(scene, shot)
     eye.scene = scene.session_uid
     eye.request = engine().ask(
         "render", recipe=eye.recipe, folder=shot.folder, frame=scene.frame_current, write=True, scale=scale,
-        viewer=f"blender {scene.name}",
+        viewer=f"blender {scene.session_uid}",
     )  # fmt: skip
 
 
@@ -101,11 +100,11 @@ def _answered() -> bool:
     if eye.request is None or not eye.request.over:
         return False
     answer, eye.request = dict(eye.request.answer or {}), None
-    said = state()
     if answer.get("event") != "done":
         if answer.get("event") in ("error", "died"):
-            said.error = f"Live: {answer.get('message', '')}"
+            speaking(eye.scene).error = f"Live: {answer.get('message', '')}"
         return True
+    said = speaking(eye.scene)
     said.error = ""
     solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
     scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"

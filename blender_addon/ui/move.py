@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core import colors
 from ..core.shot import Shot
-from ..host import animation, compat, groups, shots
+from ..host import animation, compat, convert, groups, shots
 from .facts import plate_facts
 from .props import state
 
@@ -29,7 +29,8 @@ def load_move(scene: Any, shot: Shot, color: dict[str, Any] | None, only_ours: b
         )
         return False
     convert_nodes = shots.converts(scene)
-    name = convert_nodes[0].node_tree.nodes["raw"].image.colorspace_settings.name if convert_nodes else "Non-Color"
+    shown = convert.pictures(convert_nodes[0].node_tree)["raw"].image if convert_nodes else None
+    name = shown.colorspace_settings.name if shown is not None else "Non-Color"
     spaces = color or plate_facts(scene).get("color") or {"layer": "", "working": ""}
     target = shots.values_space(spaces, name)
     moves = {}

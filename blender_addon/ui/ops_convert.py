@@ -13,7 +13,7 @@ from ..mien.hosts.frames import spoken
 from ..mien.hosts.watch import freshness
 from . import programs, runner
 from .asking import Waiting, begin
-from .chain import made, named_shot, recipe_of, say_missing, show
+from .chain import named_shot, recipe_of, say_missing, show, writing
 from .move import load_move
 from .props import preferences, shot_of, state
 
@@ -39,8 +39,8 @@ def convert_shot(scene: Any, first: int = 0, last: int = 0, force: bool = False)
         ShotError: Something is missing.
     """
     shot = named_shot(scene)
-    recipe = recipe_of(scene, shot)
-    recipes.write(str(made(shot.take_folder) / shot.recipe_file.name), recipe)
+    recipe = writing(scene, shot)
+    recipes.write(str(shot.recipe_file), recipe)
     show(scene, shot)
     frames = [first or recipe["plate"]["first"], last or recipe["plate"]["last"]]
     return runner.start(
@@ -66,11 +66,10 @@ def convert_frame(scene: Any) -> runner.Task:
         ShotError: Something is missing, or the frame is outside the shot.
     """
     shot, frame = named_shot(scene), scene.frame_current
-    recipe = recipe_of(scene, shot)
+    recipe = writing(scene, shot)
     first, last = recipe["plate"]["first"], recipe["plate"]["last"]
     if not first <= frame <= last:
         raise ShotError(f"Frame {frame} is outside the shot, {first}-{last}.")
-    made(shot.take_folder)
     show(scene, shot)
     return runner.start(
         "Converting", scene, "render", said_frames, recipe=recipe, folder=shot.folder, frames=[frame, frame]
@@ -105,13 +104,14 @@ def farm(scene: Any) -> runner.Task:
         ShotError: Something is missing.
     """
     shot = named_shot(scene)
-    recipe = recipe_of(scene, shot)
-    recipes.write(str(made(shot.take_folder) / shot.recipe_file.name), recipe)
+    recipe = writing(scene, shot)
+    recipes.write(str(shot.recipe_file), recipe)
     show(scene, shot)
-    bundle = shot.take_folder / f"{shot.name}.job"
+    bundle, device = shot.take_folder / f"{shot.name}.job", preferences().device
     return runner.start(
-        "Writing the farm's job", scene, "farm", said_job, recipe=recipe, folder=shot.folder, bundle=str(bundle)
-    )
+        "Writing the farm's job", scene, "farm", said_job, recipe=recipe, folder=shot.folder, bundle=str(bundle),
+        device=None if device == "auto" else device,
+    )  # fmt: skip
 
 
 def said_job(scene: Any, answer: dict[str, Any]) -> None:
@@ -120,11 +120,17 @@ def said_job(scene: Any, answer: dict[str, Any]) -> None:
     bundle = shot.take_folder / f"{shot.name}.job"
     state().missing, state().state = "", f"Job of {answer.get('done')} frames: {bundle}"
     words = preferences().submit.strip()
-    if words:
-        runner.run(programs.Program("Submitting", _submitted), [[*programs.split(words), str(bundle)]])
+    if not words:
+        return
+    try:
+        command = [*programs.split(words), str(bundle)]
+    except ValueError as error:
+        raise ShotError(f"The job was written, but not submitted: {words}: {error}.") from error
+    runner.run(programs.Program("Submitting", said_submitted), [command])
 
 
-def _submitted(program: programs.Program) -> None:
+def said_submitted(program: programs.Program) -> None:
+    """Say what the program that submits had to say."""
     if program.error:
         state().error = f"The job was written, but not submitted: {program.error} Open the log."
     else:
@@ -155,9 +161,16 @@ def check_shot(scene: Any) -> runner.Task:
 
 
 def said_check(scene: Any, answer: dict[str, Any]) -> None:
-    """Say what is missing and what changed."""
+    """Say what is missing and what changed, and show what is there."""
     state().missing = spoken(answer.get("absent", ()))
     state().state = freshness(answer)
+    if answer.get("fresh") or answer.get("stale"):
+        # A farm may have written them.
+        shot = shot_of(scene)
+        show(scene, shot)
+        runner.show_frame(scene.session_uid)
+        if load_move(scene, shot, None, only_ours=True):
+            runner.undoable("Check Frames")
 
 
 class MIEN_OT_match(Waiting, bpy.types.Operator):
@@ -178,9 +191,7 @@ def match(scene: Any) -> runner.Task:
         ShotError: Something is missing.
     """
     shot = named_shot(scene)
-    recipe = recipe_of(scene, shot)
-    made(shot.take_folder)
-    return runner.start("Matching", scene, "solve", said_curves, recipe=recipe, folder=shot.folder)
+    return runner.start("Matching", scene, "solve", said_curves, recipe=writing(scene, shot), folder=shot.folder)
 
 
 def said_curves(scene: Any, answer: dict[str, Any]) -> None:

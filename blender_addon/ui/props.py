@@ -213,6 +213,14 @@ def state() -> Any:
     return bpy.context.window_manager.mien
 
 
+def speaking(scene: int) -> Any:
+    """What is said of running work, from now on of the scene with this number: words on another one's shot go."""
+    said = state()
+    if said.about != scene:
+        said.about, said.missing, said.state, said.warning, said.error = scene, "", "", "", ""
+    return said
+
+
 def absolute(path: str) -> str:
     """A path of a property, absolute; empty stays empty."""
     return os.path.normpath(bpy.path.abspath(path)) if path else ""

@@ -20,7 +20,8 @@ from ..host import convert, shots
 from ..mien.client import Engine, Request
 from ..mien.hosts.watch import Shown, after
 from . import live, programs
-from .props import preferences, state
+from .chain import REFUSED
+from .props import preferences, speaking, state
 
 INTERVAL = 0.1
 NAP = 0.01
@@ -100,18 +101,29 @@ def start(
     """Ask the engine for something for a scene, and follow it; ``fields`` are those of the request."""
     task = Task(lane, title, scene.session_uid, clock.engine().ask(do, **fields), finish, follow)
     clock.tasks.append(task)
-    said = state()
     if lane == "train":
+        said = state()
         said.training, said.error = title, ""
         return task
-    if said.about != task.scene:
-        said.about, said.missing, said.state = task.scene, "", ""
+    said = speaking(task.scene)
     said.busy, said.task, said.progress, said.text, said.error, said.warning = True, title, 0.0, title, "", ""
     return task
 
 
 def tick() -> float:
-    """One turn: take in what the engine said. Blender's timer calls it, and whoever waits without a window."""
+    """One turn, which Blender's timer calls, or whoever waits without a window; it never raises: timers end by that."""
+    try:
+        changed = _turn()
+    except Exception as error:  # noqa: BLE001  an artist hears of it, and the clock goes on
+        clock.log.append(traceback.format_exc())
+        state().error, changed = f"{type(error).__name__}: {error}. Open the log.", True
+    if changed:
+        redraw()
+    return live.interval(INTERVAL)
+
+
+def _turn() -> bool:
+    """Take in what was said; whether anything was."""
     changed = False
     for task in list(clock.tasks):
         events = task.request.take()
@@ -130,10 +142,7 @@ def tick() -> float:
             _end(task)
             changed = True
     changed = _heard() or changed
-    changed = live.step(clock.engine) or changed
-    if changed:
-        redraw()
-    return live.interval(INTERVAL)
+    return live.step(clock.engine) or changed
 
 
 def run(program: programs.Program, commands: Sequence[Sequence[str]]) -> None:
@@ -186,6 +195,8 @@ def _end(task: Task) -> None:
     if not task.error and task.finish is not None and scene is not None:
         try:
             task.finish(scene, answer)
+        except REFUSED as error:
+            task.error = str(error)
         except Exception as error:  # noqa: BLE001  an artist hears of it, and the clock goes on
             clock.log.append(traceback.format_exc())
             task.error = f"{task.title}: {error}"

@@ -173,6 +173,7 @@ def test_another_take_goes_elsewhere(core: SimpleNamespace, made: Made) -> None:
         ({"identity": ""}, "identity"),
         ({"identity": "/nowhere/i.safetensors"}, "/nowhere/i.safetensors"),
         ({"first": 5, "last": 2}, "ends before"),
+        ({"first": 1, "last": 20}, "none of 1-20"),
     ],
 )
 def test_what_is_missing_is_said(core: SimpleNamespace, made: Made, change: dict, words: str) -> None:
