@@ -87,10 +87,28 @@ def empty_images(name: str) -> dict[str, Any]:
     return made
 
 
+def pictures(tree: Any) -> dict[str, Any]:
+    """The image nodes of a Convert group by role.
+
+    Raises:
+        ValueError: An artist took one of them out.
+    """
+    nodes = {role: tree.nodes.get(role) for role in ROLES}
+    for role, node in nodes.items():
+        if getattr(node, "image", None) is None:
+            raise ValueError(
+                f"The group {tree.name} has lost its picture '{role}': undo that, or delete the node and build again."
+            )
+    return nodes
+
+
 def point_at(tree: Any, shot: Shot, first: int, last: int, colorspace: str) -> None:
-    """Let a Convert group show the sequences of a shot, frame F at frame F."""
-    for role in ROLES:
-        node = tree.nodes[role]
+    """Let a Convert group show the sequences of a shot, frame F at frame F.
+
+    Raises:
+        ValueError: An artist took one of its pictures out.
+    """
+    for role, node in pictures(tree).items():
         image = node.image
         path = file_at(shot.sequence(role), first)
         if bpy.path.abspath(image.filepath) != path or image.source != "SEQUENCE":
