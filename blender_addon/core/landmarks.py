@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import documents
+
 FIVE = ("left eye", "right eye", "nose", "left mouth", "right mouth")
 """The five points, left and right as in the picture."""
 NUMBERED = re.compile(r"(mesh|ibug68)[ _.-]*(\d+)$", re.IGNORECASE)
@@ -58,14 +60,9 @@ def named(name: str) -> str:
 
 def write(folder: Path, frame: int, document: Mapping[str, Any]) -> Path:
     """Write the key of a frame; what was there is replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
     person = str(document.get("person", ""))
     name = f"{person}@{frame}" if person and re.fullmatch(r"[\w-]+", person) else str(frame)
-    path = folder / f"{name}.json"
-    partial = folder / f".{name}.partial"
-    partial.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    partial.replace(path)
-    return path
+    return documents.write(folder / f"{name}.json", document)
 
 
 def read(folder: Path, frame: int, person: str = "") -> dict[str, Point]:

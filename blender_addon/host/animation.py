@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.settings import Control, plain
 from ..mien.hosts.recipes import keys_of
-from .compat import curves_of, remove_curves, socket_named
+from .compat import curves_of, remove_curves
 from .convert import settings_of
 
 WRITTEN = "mien_keys"
@@ -20,7 +20,11 @@ LINEAR = 1
 
 def path_of(node: Any, socket: Any) -> str:
     """The path of a socket's value from its tree, as curves name it."""
-    number = next(n for n, one in enumerate(node.inputs) if one.identifier == socket.identifier)
+    return path_at(node, next(n for n, one in enumerate(node.inputs) if one.identifier == socket.identifier))
+
+
+def path_at(node: Any, number: int) -> str:
+    """The path of the value of a node's input with a number."""
     name = node.name.replace("\\", "\\\\").replace('"', '\\"')
     return f'nodes["{name}"].inputs[{number}].default_value'
 
@@ -29,13 +33,14 @@ def dialed(node: Any, controls: Sequence[Control], first: int, last: int) -> dic
     """What a Convert node is set to: ``STEP.PARAM`` to a value, or to keys where it is animated."""
     known = {one.path: one for one in controls}
     curves = {curve.data_path: curve for curve in curves_of(node.id_data)}
+    places = {socket.identifier: (number, socket) for number, socket in enumerate(node.inputs)}
     found: dict[str, Any] = {}
     for identifier, path in settings_of(node.node_tree).items():
         control = known.get(path)
-        if control is None:
+        if control is None or identifier not in places:
             continue
-        socket = socket_named(node.inputs, identifier)
-        curve = curves.get(path_of(node, socket))
+        number, socket = places[identifier]
+        curve = curves.get(path_at(node, number)) if curves else None
         if curve is None or curve.mute:
             found[path] = plain(control, socket.default_value)
         else:

@@ -6,9 +6,9 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, IntProperty
 
+from ..core import documents
 from ..core.shot import ShotError
 from ..host import animation, compat, groups
-from ..mien.hosts import recipes
 from ..mien.hosts.frames import spoken
 from ..mien.hosts.watch import freshness
 from . import programs, runner
@@ -40,11 +40,16 @@ def convert_shot(scene: Any, first: int = 0, last: int = 0, force: bool = False)
     """
     shot = named_shot(scene)
     recipe = writing(scene, shot)
-    recipes.write(str(shot.recipe_file), recipe)
+    written = documents.writing(shot.recipe_file, recipe)
     show(scene, shot)
+
+    def finish(there: Any, answer: dict[str, Any]) -> None:
+        written.result()
+        said_frames(there, answer)
+
     frames = [first or recipe["plate"]["first"], last or recipe["plate"]["last"]]
     return runner.start(
-        "Converting", scene, "render", said_frames, recipe=recipe, folder=shot.folder, frames=frames, force=force
+        "Converting", scene, "render", finish, recipe=recipe, folder=shot.folder, frames=frames, force=force
     )
 
 
@@ -105,11 +110,16 @@ def farm(scene: Any) -> runner.Task:
     """
     shot = named_shot(scene)
     recipe = writing(scene, shot)
-    recipes.write(str(shot.recipe_file), recipe)
+    written = documents.writing(shot.recipe_file, recipe)
     show(scene, shot)
+
+    def finish(there: Any, answer: dict[str, Any]) -> None:
+        written.result()
+        said_job(there, answer)
+
     bundle, device = shot.take_folder / f"{shot.name}.job", preferences().device
     return runner.start(
-        "Writing the farm's job", scene, "farm", said_job, recipe=recipe, folder=shot.folder, bundle=str(bundle),
+        "Writing the farm's job", scene, "farm", finish, recipe=recipe, folder=shot.folder, bundle=str(bundle),
         device=None if device == "auto" else device,
     )  # fmt: skip
 

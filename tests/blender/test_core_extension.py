@@ -40,7 +40,7 @@ def core(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     folder = tmp_path_factory.mktemp("unpacked")
     zipfile.ZipFile(archive).extractall(folder / "extension_of_mien")
     sys.path.insert(0, str(folder))
-    names = ("colors", "landmarks", "plot", "settings", "shot")
+    names = ("colors", "documents", "landmarks", "plot", "settings", "shot")
     yield SimpleNamespace(**{name: importlib.import_module(f"extension_of_mien.core.{name}") for name in names})
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.startswith("extension_of_mien")]:
@@ -222,6 +222,14 @@ def test_a_move_in_another_space_does_the_same(core: SimpleNamespace) -> None:
     wanted = there @ (matrix @ (back @ color) + offset)
     assert np.allclose(np.array(carried[0]) @ color + carried[1], wanted, atol=1e-9)
     assert core.colors.carried(move, "anything", "anything") is move
+
+
+def test_a_document_is_written_whole_or_not_at_all(core: SimpleNamespace, tmp_path: Path) -> None:
+    path = core.documents.writing(tmp_path / "new" / "größe.json", {"a": [1, 2.5], "ü": None}).result()
+    assert json.loads(path.read_text("utf-8")) == {"a": [1, 2.5], "ü": None}
+    with pytest.raises(TypeError):
+        core.documents.writing(path, {"a": object()}).result()
+    assert json.loads(path.read_text("utf-8"))["a"] == [1, 2.5] and list(path.parent.iterdir()) == [path]
 
 
 FIVE = {"left eye": (10.0, 20.0), "Right_Eye": (30.5, 20.0), "nose": (20.0, 30.0), "left mouth": (14.0, 40.0),
