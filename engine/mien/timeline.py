@@ -96,6 +96,8 @@ def read_timeline(path: Path, rate: float) -> Any:
         raise MienError(f"{path} is no edit that can be read: {' '.join(str(error).split())[:300]}.") from error
     if not isinstance(timeline, otio.schema.Timeline):
         raise MienError(f"{path} holds a {type(timeline).__name__}, not a timeline. Export the timeline by itself.")
+    if not isinstance(timeline.tracks, otio.schema.Stack):
+        raise MienError(f"{path} is a timeline without tracks. Export it again.")
     return timeline
 
 
