@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy
 import pytest
 import torch
 from skimage import data
 
 from mien.ops import grain as grains
+from mien.ops.judge import texture
 from mien.types import Grain
 
 FILM = Grain(
@@ -128,6 +130,36 @@ def test_what_a_face_has_is_not_laid_twice() -> None:
     assert grains.share(laid(face, film), matte, FILM) == pytest.approx((0.5,) * 3, abs=0.2)
     assert grains.share(laid(face), matte, FILM) == pytest.approx((1.0,) * 3, abs=0.15)
     assert grains.share(face, matte * 0, FILM) == (0.0, 0.0, 0.0)
+
+
+def test_what_an_enlarged_face_has_instead_of_grain_is_coarser() -> None:
+    """A photograph enlarged and soft, with skin and the squares of its JPEG in it: all of the plate's grain is laid,
+    and the report, which looks at pixels beside pixels, then says the same."""
+    small = torch.nn.functional.avg_pool2d(portrait(), 3)
+    face = torch.nn.functional.interpolate(small[None], scale_factor=3.0, mode="bicubic", align_corners=False)[0]
+    random = torch.Generator().manual_seed(4)
+    coarse = torch.randn(1, 1, face.shape[1] // 3, face.shape[2] // 3, generator=random)
+    coarse = torch.nn.functional.interpolate(coarse, face.shape[1:], mode="bicubic", align_corners=False)[0]
+    face = face + 0.015 * coarse
+    matte = torch.ones_like(face[:1])
+    plate = laid(face, frame=1)
+    assert max(grains.share(face, matte, FILM)) < 0.1
+    assert texture(face, matte)[1] < 0.5 * texture(plate, matte)[1]
+    missing = 1 - torch.tensor(grains.share(face, matte, FILM)).clamp_min(0)[:, None, None]
+    result = grains.lay(face, matte, FILM, missing, (0, 0), 2)
+    assert texture(result, matte)[1] == pytest.approx(texture(plate, matte)[1], rel=0.1)
+
+
+@pytest.mark.parametrize("coarse", [0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0])
+def test_grain_of_any_size_is_found_whole_where_it_is(coarse: float) -> None:
+    def grained(seed: int, share: float = 1.0) -> torch.Tensor:
+        noise = numpy.random.default_rng(seed).normal(size=(240, 320, 3)).astype(numpy.float32)
+        soft = cv2.GaussianBlur(noise, (0, 0), coarse) if coarse else noise
+        return sky() + 0.01 * share**0.5 * torch.from_numpy(soft / soft.std()).movedim(-1, 0) * sky().sqrt()
+
+    found, matte = grains.measure(grained(1)), torch.ones(1, 240, 320)
+    assert grains.share(grained(2), matte, found) == pytest.approx((1.0,) * 3, abs=0.15)
+    assert grains.share(grained(2, 0.5), matte, found) == pytest.approx((0.5,) * 3, abs=0.1)
 
 
 def test_a_regrained_face_measures_like_the_plate() -> None:

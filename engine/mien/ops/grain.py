@@ -30,6 +30,8 @@ FEWEST = 8
 """Squares that must look like grain and nothing else."""
 LOW = 0.15
 """Share of squares that are smoother than those which tell of a face's own grain: one standard deviation."""
+FINE = (0.05, 0.1)
+"""Of the energy of white noise in second differences: grain with less is not told by them, with more it is."""
 EDGE_GAIN = 3.0
 """Most by which grain is raised where a thin matte would halve it."""
 Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]], list[float]]
@@ -63,7 +65,7 @@ def measure(image: Image) -> Grain:
     lines = [_unbiased(_products(channel, 1), _products(channel, 0)) for channel in unit]
     total = unit.square().sum((1, 2)).clamp_min(1e-30).sqrt()
     colors = unit.flatten(1) @ unit.flatten(1).mT / (total[:, None] * total)
-    kept = [_low_end(across, down) for across, down in lines]
+    kept = [_low_end(across, down, _keeping(SMALL)) for across, down in lines]
     return Grain(
         float(weight.sum()),
         tuple(tuple(float(v) / share for v in row) for row, share in zip(rows, kept)),
@@ -77,7 +79,8 @@ def measure(image: Image) -> Grain:
 def share(image: Image, matte: Matte, grain: Grain) -> tuple[float, ...]:
     """How much of a plate's grain a (3, H, W) face already has under a (1, H, W) matte, per channel, 0 to 1.
 
-    The smoothest squares tell, so that pores and stubble are not mistaken for grain.
+    The smoothest squares tell, so that pores and stubble are not mistaken for grain, and of all that is left in
+    them and of the finest of it the lesser: what an enlarged or soft face has in place of grain is coarser.
     """
     tiles = squares(torch.cat([image, matte.to(image)]), SMALL)
     tiles = _sound(tiles[:3, tiles[3].amin(-1) > 0.9])
@@ -87,14 +90,30 @@ def share(image: Image, matte: Matte, grain: Grain) -> tuple[float, ...]:
     for channel, row in enumerate(grain.variance):
         level = tiles[channel].mean(-1).clamp(*grain.levels[channel])
         expected = _at(level, torch.tensor(row, dtype=torch.float64)).clamp_min(1e-30)
-        lowest = float(torch.quantile(_rest(tiles[channel]).square().sum(-1) / expected, LOW))
-        found.append(min(1.0, lowest / _low_end(grain.across[channel], grain.down[channel])))
+        lines = grain.across[channel], grain.down[channel]
+        whole, finest = (_part(tiles[channel], expected, lines, rest) for rest in (_keeping(SMALL), _finest(SMALL)))
+        sure = _finely(*lines)
+        found.append(min(whole, 1 - sure * (1 - finest)))
     return tuple(found)
 
 
-def _low_end(across: Sequence[float], down: Sequence[float]) -> float:
-    """What LOW of all small squares hold less than, of grain of variance 1: a standard deviation below the mean."""
-    left = _left(across, down, SMALL)
+def _part(tiles: Tensor, expected: Tensor, lines: tuple[Sequence[float], Sequence[float]], rest: Tensor) -> float:
+    """How much of the grain that is expected in (n, side²) squares there is in their ``rest``, at most 1."""
+    lowest = float(torch.quantile((tiles @ rest.mT).square().sum(-1) / expected, LOW))
+    return min(1.0, lowest / max(1e-6, _low_end(*lines, rest)))
+
+
+def _finely(across: Sequence[float], down: Sequence[float]) -> float:
+    """How surely grain is told by its finest: 1 where it changes from pixel to pixel, 0 where it is coarser."""
+    fine = [max(0.0, (6 - 8 * line[0] + 2 * line[1]) / 6) for line in (across, down)]
+    low, high = FINE
+    return min(1.0, max(0.0, ((fine[0] * fine[1]) ** 0.5 - low) / (high - low)))
+
+
+def _low_end(across: Sequence[float], down: Sequence[float], rest: Tensor) -> float:
+    """What LOW of all small squares hold less than, of the ``rest`` of grain of variance 1: a standard deviation
+    below the mean."""
+    left = _left(across, down, rest)
     return float(left.trace() - 1.04 * (2 * left.square().sum()).sqrt().clamp_max(0.67 * left.trace()))
 
 
@@ -121,6 +140,15 @@ def _keeping(side: int) -> Tensor:
     shading = torch.linalg.qr(torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], 1)).Q
     keeping: Tensor = torch.eye(side * side, dtype=torch.float64) - shading @ shading.mT
     return keeping
+
+
+@cache
+def _finest(side: int) -> Tensor:
+    """((side - 2)², side²) matrix of the second differences along both axes, where grain is all that there is."""
+    line = torch.zeros(side - 2, side, dtype=torch.float64)
+    for row in range(side - 2):
+        line[row, row : row + 3] = torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64)
+    return torch.kron(line, line)
 
 
 def _rest(tiles: Tensor) -> Tensor:
@@ -203,7 +231,7 @@ def _unbiased(across: Tensor, down: Tensor) -> tuple[tuple[float, ...], tuple[fl
     goal = [line[1:] / line[0].clamp_min(1e-30) for line in (across, down)]
     guess = [line.clone() for line in goal]
     for _ in range(6):
-        seen = _left(guess[0].tolist(), guess[1].tolist(), SIDE).view(SIDE, SIDE, SIDE, SIDE)
+        seen = _left(guess[0].tolist(), guess[1].tolist(), _keeping(SIDE)).view(SIDE, SIDE, SIDE, SIDE)
         spread = seen.flatten(2).flatten(0, 1).diagonal().mean()
         for axis, line in enumerate(guess):
             both = torch.einsum("yayb->ab" if axis == 0 else "axbx->ab", seen) / SIDE
@@ -212,10 +240,11 @@ def _unbiased(across: Tensor, down: Tensor) -> tuple[tuple[float, ...], tuple[fl
     return tuple(guess[0].tolist()), tuple(guess[1].tolist())
 
 
-def _left(across: Sequence[float], down: Sequence[float], side: int) -> Tensor:
-    """(side², side²) covariance of what is left of grain of variance 1 in a square without its shading."""
+def _left(across: Sequence[float], down: Sequence[float], rest: Tensor) -> Tensor:
+    """Covariance of the ``rest`` of grain of variance 1 in a square, a matrix of as many columns as it has pixels."""
+    side = math.isqrt(rest.shape[-1])
     likely = torch.kron(_toeplitz(down, side), _toeplitz(across, side))
-    return _keeping(side) @ likely @ _keeping(side)
+    return rest @ likely @ rest.mT
 
 
 def _toeplitz(line: Sequence[float], side: int) -> Tensor:
