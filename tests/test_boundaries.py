@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
     "mien.train": {
         *ARRAYS, "av", "safetensors", "scipy", "skimage", "typer", "mien.models", "mien.train", *PICTURES,
-        "OpenImageIO", "mien.progress", "mien.sheet",
+        "OpenImageIO", "mien.pipeline", "mien.progress", "mien.sheet",
     },
     "mien.timeline": {"opentimelineio", "mien.files", "mien.recipe", "mien.types"},
     "mien.rushes": {"mien.files", "mien.timeline", "mien.types"},

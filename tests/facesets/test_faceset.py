@@ -10,11 +10,12 @@ import torch
 
 from facesets.sets import COLORS, SIZE, a_face, made, plate, turned
 from mien import mesh
-from mien.commands.faceset import FacesetArguments, make_faceset
+from mien.commands.faceset import FacesetArguments, _cut, make_faceset
 from mien.facesets.extract import CropShape, opening, take
 from mien.facesets.report import advise, uncovered
 from mien.facesets.selection import Selection, select
 from mien.files.faceset import read_face, read_faceset, write_face
+from mien.files.shot import open_shot
 from mien.models.aligned import FACE, aligned_matrix, in_crop
 from mien.ops.warp import transform
 from mien.recipe import RecipeError
@@ -142,6 +143,36 @@ def test_what_a_set_does_not_cover_is_found(tmp_path):
     assert uncovered(wide, narrow) == []
     lines = advise(narrow, wide, COLORS)
     assert any("no like in this set" in line for line in lines) and any("Only 5 faces" in line for line in lines)
+
+
+def test_large_sets_are_not_said_to_repeat_themselves(tmp_path):
+    few = made(tmp_path, [(yaw, 0) for yaw in range(-40, 41, 20)])
+    rows = [row % 5 for row in range(12_000)]
+    many = few.chosen(rows)
+    assert any("only about 5 differ" in line for line in advise(many, None, COLORS))
+    yaws = torch.linspace(-60, 60, 12_000).tolist()
+    pitches = (40 * torch.rand(12_000, generator=torch.Generator().manual_seed(0)) - 20).tolist()
+    faces = tuple(replace(face, yaw=yaw, pitch=pitch) for face, yaw, pitch in zip(many.faces, yaws, pitches))
+    assert not any("differ" in line for line in advise(replace(many, faces=faces), None, COLORS))
+
+
+def test_a_damaged_frame_costs_no_other_face_of_the_set(tmp_path):
+    from shots import write_exr
+
+    face, taken, names = a_face(turned(10)), [], (f"faces/{number}.exr" for number in range(9))
+    for source, tint in enumerate((0.2, 0.6)):
+        for frame in (1, 2, 3):
+            path = tmp_path / f"take{source}.{frame:04d}.exr"
+            write_exr(path, np.full((260, 300, 3), tint, np.float32))
+            if (source, frame) == (0, 2):
+                path.write_bytes(path.read_bytes()[:-200])
+        shot = open_shot(str(tmp_path / f"take{source}.%04d.exr"))
+        asked, faces = FacesetArguments((), tmp_path), [(frame, face) for frame in (1, 2, 3)]
+        failed = _cut(asked, shot, source, faces, names, taken, tmp_path, COLORS, lambda _: None)
+        assert list(failed) == [2] * (source == 0)
+    assert [(one.entry.source, one.entry.frame) for one in taken] == [(0, 1), (0, 3), (1, 1), (1, 2), (1, 3)]
+    shown = [read_face(tmp_path / one.entry.file, 256)[128, 128, 0] for one in taken]
+    assert np.allclose(shown, [0.2, 0.2, 0.6, 0.6, 0.6], atol=0.01)
 
 
 def test_a_constant_background_is_complained_of(tmp_path):

@@ -2,6 +2,8 @@
 
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from facesets.sets import turned
 from mien import mesh
 from mien.commands.faceset import FacesetArguments, make_faceset
 from mien.facesets.extract import CropShape
-from mien.facesets.foreign import is_foreign, read_foreign_faces
+from mien.facesets.foreign import count_foreign_faces, is_foreign, read_foreign_faces
 from mien.files.faceset import read_face, read_faceset
 from mien.types import MienError
 
@@ -91,7 +93,7 @@ def test_a_pack_is_read_though_its_last_offset_is_absolute(tmp_path):
     path.write_bytes(pack(entries, [jpeg(0), aligned(1), jpeg(2)]))
     faces, skipped = read(path)
     assert not skipped and [face.name for face in faces] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert is_foreign(tmp_path) and len(read(tmp_path)[0]) == 3
+    assert is_foreign(tmp_path) and len(read(tmp_path)[0]) == 3 == count_foreign_faces(tmp_path)
 
 
 class Bomb:
@@ -176,3 +178,39 @@ def test_they_become_a_set(tmp_path):
 def test_ordinary_pictures_are_not_taken_for_theirs(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg())
     assert not is_foreign(tmp_path) and not is_foreign(tmp_path / "a.jpg")
+
+
+MEMORY = """
+import sys, torch
+from pathlib import Path
+from mien import heap
+from mien.commands.faceset import FacesetArguments, make_faceset
+from mien.facesets.extract import CropShape
+
+torch.set_num_threads(1)
+heap.reuse()
+held = {}
+
+def tell(event):
+    if event.event == "progress" and event.done in (130, 450):
+        heap.trim()
+        status = Path("/proc/self/status").read_text()
+        held[event.done] = int(status.split("RssAnon:")[1].split()[0]) // 1024
+
+make_faceset(FacesetArguments((sys.argv[1],), Path(sys.argv[2]), CropShape(64, 1.4)), tell)
+print(held[450] - held[130])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_import_holds_no_pictures(tmp_path):
+    (tmp_path / "aligned").mkdir()
+    first = tmp_path / "aligned" / "00000.jpg"
+    first.write_bytes(aligned())
+    for number in range(1, 450):
+        (tmp_path / "aligned" / f"{number:05d}.jpg").hardlink_to(first)
+    run = [sys.executable, "-c", MEMORY, str(tmp_path / "aligned"), str(tmp_path / "set")]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=True)
+    # 320 crops of 64 pixels alone are 20 MiB, their pictures 240.
+    assert int(done.stdout) < 16
+    assert len(read_faceset(tmp_path / "set").faces) == 450

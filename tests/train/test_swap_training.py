@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -33,7 +34,7 @@ from mien.train.events import checksum
 from mien.train.loop import Pace
 from mien.train.record import Record, improving, page
 from mien.train.state import read_state, states
-from mien.train.stock import held_out, stock
+from mien.train.stock import evenly, held_out, stock
 from mien.train.swap import SwapWeights
 from mien.types import MienError, Plate
 
@@ -304,6 +305,26 @@ def test_held_out_blocks_are_apart_from_what_is_learned():
     assert held_out(1) == [0] and held_out(5) == [4]
     held = held_out(800)
     assert len(held) == 80 and held[:8] == list(range(72, 80))
+
+
+def test_of_a_large_set_an_even_share_is_measured():
+    rows = torch.arange(1500)
+    some = evenly(rows, 128)
+    assert len(some) == 128 and some[0] == 0 and some[-1] == 1499
+    assert (some.diff() - 1499 / 127).abs().max() <= 1
+    assert torch.equal(evenly(rows[:7], 128), rows[:7])
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_of_the_stock(sets, tmp_path):
+    folder = tmp_path / "set"
+    shutil.copytree(sets[0], folder)
+    broken = read_faceset(folder)
+    broken.picture(3).write_bytes(b"no picture")
+    told = []
+    kept = stock(broken, 32, 1.2, tmp_path / "a", COLORS, torch.device("cpu"), told.append)
+    whole = stock(read_faceset(sets[0]), 32, 1.2, tmp_path / "b", COLORS, torch.device("cpu"), silent)
+    assert sum("Skipped" in getattr(event, "message", "") for event in told) == 1
+    assert torch.equal(kept.pictures, whole.pictures[[row for row in range(len(whole.pictures)) if row != 3]])
 
 
 def test_views_are_the_same_for_a_step_and_differ_between_steps():

@@ -1,8 +1,11 @@
 """``mien faceset``: crops of one person from movies, sequences, pictures and other face sets."""
 
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +18,14 @@ from mien.commands.convert import make_folder, tracked
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments, open_finder
 from mien.facesets.extract import CropShape, Taken, take
-from mien.facesets.foreign import is_foreign, list_sources, read_foreign_faces
+from mien.facesets.foreign import ForeignFace, count_foreign_faces, is_foreign, list_sources, read_foreign_faces
 from mien.facesets.report import write_report
 from mien.facesets.selection import Selection, select
 from mien.files.faceset import FaceSet, SetFace, is_faceset, read_faceset, write_face, write_faceset
 from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_region
 from mien.files.tracks import read_tracks
 from mien.footage import plate_space
+from mien.heap import trim
 from mien.job import ENGINE
 from mien.models.aligned import as_mesh
 from mien.models.backends import FaceFinder
@@ -33,6 +37,10 @@ from mien.recipe import RecipeError, plain_name
 from mien.tracking import face_at
 from mien.tracking.faces import single_widths
 from mien.types import Face, FaceTrack, MienError
+
+Wanted = TypeVar("Wanted", Face, ForeignFace)
+TRIM = 64
+"""Faces after which free memory is given back: the little that stays of each keeps holes between pictures."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,7 @@ def _extracted(
     ]
     taken: list[Taken] = []
     failed: dict[int, str] = {}
+    names = (f"faces/{number:06d}.exr" for number in count())
     for number, shot in enumerate(shots):
         try:
             faces = _faces(arguments, shot, number, folder, colors, tell)
@@ -169,11 +178,9 @@ def _extracted(
             tell(Note(f"Skipped {shot.path}: {error}", "warning"))
             failed[number] = f"{shot.path}: {error}"
             continue
-        more, wrong = _cut(arguments, shot, faces, (number, len(taken)), folder, colors, tell)
-        taken += more
-        failed |= wrong
+        failed |= _cut(arguments, shot, number, faces, names, taken, folder, colors, tell)
     for number, path in enumerate(foreign, start=len(shots)):
-        taken += _brought(arguments, path, (number, len(taken)), folder, colors, tell)
+        failed |= _brought(arguments, path, number, names, taken, folder, colors, tell)
     if not taken:
         raise MienError(
             f"No face in {', '.join(arguments.sources)}. Lower --set track_faces.confidence, or give other sources."
@@ -194,50 +201,40 @@ def _extracted(
 def _cut(
     arguments: FacesetArguments,
     shot: Shot,
+    source: int,
     faces: list[tuple[int, Face]],
-    numbers: tuple[int, int],
+    names: Iterator[str],
+    taken: list[Taken],
     folder: Path,
     colors: Colors,
     tell: Tell,
-) -> tuple[list[Taken], dict[int, str]]:
-    """Cut and write the faces of one source; ``numbers`` are the source's and that of its first face."""
-    source, begun = numbers
+) -> dict[int, str]:
+    """Cut and write the faces of one source, and add them to ``taken``; what was wrong, by frame."""
     to_working = colors.to_working(plate_space(shot, colors, arguments.colorspace))
-    interop = colors.interop_id(colors.working)
-    taken: list[Taken] = []
-    failed: dict[int, str] = {}
 
-    def read(job: tuple[int, int, Face]) -> Tensor:
-        return torch.from_numpy(read_region(shot, job[1], shot.display)).movedim(-1, 0)
+    def read(job: tuple[int, Face]) -> Tensor:
+        return torch.from_numpy(read_region(shot, job[0], shot.display)).movedim(-1, 0)
 
-    def cut(job: tuple[int, int, Face], stored: Tensor) -> Taken:
-        number, frame, face = job
-        name = f"faces/{number:06d}.exr"
-        return take(to_working(stored), face, arguments.shape, colors, name, source, frame)
+    def cut(job: tuple[int, Face], stored: Tensor) -> Taken:
+        frame, face = job
+        return take(to_working(stored), face, arguments.shape, colors, next(names), source, frame)
 
-    def keep(_: object, one: Taken) -> None:
-        write_face(folder / one.entry.file, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
-        # The pixels are on disk: only what the index needs stays in memory, however long the source.
-        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
-
-    jobs = [(begun + row, frame, face) for row, (frame, face) in enumerate(faces)]
-    for count, (job, error) in enumerate(overlap(jobs, read, cut, keep), start=1):
-        if error is not None:
-            failed[job[1]] = str(error)
-            tell(Failure("faceset", job[1], str(error)))
-        tell(Advance("faceset", count, len(jobs), job[1]))
-    return taken, failed
+    return _kept(faces, read, cut, len(faces), taken, folder, colors, tell)
 
 
 def _brought(
-    arguments: FacesetArguments, path: Path, numbers: tuple[int, int], folder: Path, colors: Colors, tell: Tell
-) -> list[Taken]:
-    """Faces that another program extracted, cut anew; ``numbers`` are the source's and that of its first face."""
-    source, begun = numbers
+    arguments: FacesetArguments,
+    path: Path,
+    source: int,
+    names: Iterator[str],
+    taken: list[Taken],
+    folder: Path,
+    colors: Colors,
+    tell: Tell,
+) -> dict[int, str]:
+    """Cut anew and write the faces that another program extracted, and add them to ``taken``."""
     finder = open_finder(arguments.tracking)
-    space = colors.resolve(arguments.colorspace, kind="integer")
-    to_working, interop = colors.to_working(space), colors.interop_id(colors.working)
-    taken: list[Taken] = []
+    to_working = colors.to_working(colors.resolve(arguments.colorspace, kind="integer"))
     origins: dict[str, str] = {}
 
     def skip(reason: str) -> None:
@@ -246,17 +243,50 @@ def _brought(
     def find(picture: NDArray[np.uint8]) -> Tensor:
         return as_mesh(*single_face(picture, finder))
 
-    for face in read_foreign_faces(path, find, skip):
-        name = f"faces/{begun + len(taken):06d}.exr"
-        image = to_working(torch.from_numpy(face.picture.astype(np.float32) / 255).movedim(-1, 0).contiguous())
+    def read(job: tuple[int, ForeignFace]) -> Tensor:
+        return torch.from_numpy(job[1].picture.astype(np.float32) / 255).movedim(-1, 0).contiguous()
+
+    def cut(job: tuple[int, ForeignFace], stored: Tensor) -> Taken:
+        frame, face = job
         width = float(single_widths(face.points[None], "mesh", 1.0))
         known = Face(face.points, torch.ones(len(face.points)), 1.0, width)
-        one = take(image, known, arguments.shape, colors, name, source, len(taken), face.matte)
-        write_face(folder / name, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
-        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
-        origins[name] = face.source
+        one = take(to_working(stored), known, arguments.shape, colors, next(names), source, frame, face.matte)
+        origins[one.entry.file] = face.source
+        return one
+
+    jobs = enumerate(read_foreign_faces(path, find, skip))
+    failed = _kept(jobs, read, cut, count_foreign_faces(path), taken, folder, colors, tell)
     list_sources(folder, origins)
-    return taken
+    return failed
+
+
+def _kept(
+    jobs: Iterable[tuple[int, Wanted]],
+    read: Callable[[tuple[int, Wanted]], Tensor],
+    cut: Callable[[tuple[int, Wanted], Tensor], Taken],
+    total: int,
+    taken: list[Taken],
+    folder: Path,
+    colors: Colors,
+    tell: Tell,
+) -> dict[int, str]:
+    """Read, cut and write faces, by frame, at once, and add them to ``taken``; what was wrong, by frame."""
+    interop = colors.interop_id(colors.working)
+    failed: dict[int, str] = {}
+
+    def keep(_: object, one: Taken) -> None:
+        write_face(folder / one.entry.file, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
+        # The pixels are on disk: only what the index needs stays in memory, however long the source.
+        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
+
+    for done, ((frame, _), error) in enumerate(overlap(jobs, read, cut, keep), start=1):
+        if error is not None:
+            failed[frame] = str(error)
+            tell(Failure("faceset", frame, str(error)))
+        tell(Advance("faceset", done, total, frame))
+        if done % TRIM == 0:
+            trim()
+    return failed
 
 
 def single_face(picture: NDArray[np.uint8], finder: FaceFinder) -> tuple[Tensor, str]:

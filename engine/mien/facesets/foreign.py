@@ -8,11 +8,12 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -84,13 +85,10 @@ def read_foreign_faces(path: Path, find: Find, skipped: Callable[[str], None]) -
     Raises:
         MienError: A pack is damaged, or asks to run code.
     """
-    pack = path / "faceset.pak" if path.is_dir() else path
-    if pack.suffix.lower() == ".pak" and pack.is_file():
+    if (pack := _pack(path)) is not None:
         yield from _packed(pack, skipped)
         return
-    for entry in sorted(path.iterdir()):
-        if entry.suffix.lower() not in (".jpg", ".png") or entry.name.startswith("."):
-            continue
+    for entry in _pictures(path):
         try:
             told = _told(entry)
             if told is None:
@@ -102,6 +100,29 @@ def read_foreign_faces(path: Path, find: Find, skipped: Callable[[str], None]) -
                 yield _of_faceswap(entry.name, content, told, find)
         except (MienError, OSError) as error:
             skipped(f"{entry}: {error}")
+
+
+def count_foreign_faces(path: Path) -> int:
+    """How many faces a folder or a pack promises.
+
+    Raises:
+        MienError: A pack is damaged, or asks to run code.
+    """
+    if (pack := _pack(path)) is None:
+        return len(_pictures(path))
+    with _opened(pack) as (entries, _, _):
+        return len(entries)
+
+
+def _pack(path: Path) -> Path | None:
+    """The pack of DeepFaceLab that a path names, or that lies in a folder."""
+    pack = path / "faceset.pak" if path.is_dir() else path
+    return pack if pack.suffix.lower() == ".pak" and pack.is_file() else None
+
+
+def _pictures(folder: Path) -> list[Path]:
+    pictures = (entry for entry in folder.iterdir() if entry.suffix.lower() in (".jpg", ".png"))
+    return sorted(entry for entry in pictures if not entry.name.startswith("."))
 
 
 def _told(path: Path) -> Mapping[str, Any] | None:
@@ -182,8 +203,15 @@ def _mask(masks: Any, way: NDArray[np.float64], size: tuple[int, ...]) -> Tensor
     return None
 
 
-def _packed(path: Path, skipped: Callable[[str], None]) -> Iterator[ForeignFace]:
-    """The faces of a ``faceset.pak``: a version, a list of entries, offsets, and JPEGs one after the other."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Sequence[Any], list[tuple[int, int]], BinaryIO]]:
+    """What a ``faceset.pak`` says of its faces, where in it each lies, and the file.
+
+    It holds a version, a list of entries, offsets, and JPEGs one after the other.
+
+    Raises:
+        MienError: It is damaged, or asks to run code.
+    """
     try:
         length = path.stat().st_size
         with path.open("rb") as stream:
@@ -196,25 +224,32 @@ def _packed(path: Path, skipped: Callable[[str], None]) -> Iterator[ForeignFace]
             offsets = struct.unpack(f"<{len(entries) + 1}Q", stream.read(8 * (len(entries) + 1)))
             begin = stream.tell()
             # The last offset counts from the beginning of the file, all others from that of the pictures.
-            ends = [*offsets[1:-1], length - begin]
-            for entry, start, end in zip(entries, offsets, ends):
-                name = entry.get("filename") if isinstance(entry, Mapping) else None
-                try:
-                    if not isinstance(name, str) or not 0 <= start < end <= length - begin:
-                        raise MienError("its place in the pack makes no sense")
-                    stream.seek(begin + start)
-                    content = stream.read(end - start)
-                    with TemporaryDirectory() as folder:
-                        face = Path(folder) / "face.jpg"
-                        face.write_bytes(content)
-                        told = face_entries(face) or {}
-                    yield _of_deepfacelab(Path(name).name, content, {**_unpacked(entry), **told})
-                except MienError as error:
-                    skipped(f"{path}, {str(name)[:80]}: {error}")
+            starts, ends = offsets[:-1], [*(begin + offset for offset in offsets[1:-1]), length]
+            yield entries, [(begin + start, end) for start, end in zip(starts, ends)], stream
     except PickleRefused as error:
         raise MienError(f"{path} was not read: {error}. Take it from where it was made, or extract again.") from error
     except (OSError, ValueError, struct.error) as error:
         raise MienError(f"{path} is no pack of DeepFaceLab, or damaged: {error}.") from error
+
+
+def _packed(path: Path, skipped: Callable[[str], None]) -> Iterator[ForeignFace]:
+    """The faces of a ``faceset.pak``."""
+    with _opened(path) as (entries, places, stream):
+        first, length = stream.tell(), path.stat().st_size
+        for entry, (start, end) in zip(entries, places):
+            name = entry.get("filename") if isinstance(entry, Mapping) else None
+            try:
+                if not isinstance(name, str) or not first <= start < end <= length:
+                    raise MienError("its place in the pack makes no sense")
+                stream.seek(start)
+                content = stream.read(end - start)
+                with TemporaryDirectory() as folder:
+                    face = Path(folder) / "face.jpg"
+                    face.write_bytes(content)
+                    told = face_entries(face) or {}
+                yield _of_deepfacelab(Path(name).name, content, {**_unpacked(entry), **told})
+            except MienError as error:
+                skipped(f"{path}, {str(name)[:80]}: {error}")
 
 
 def _unpacked(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ THUMBNAIL = 96
 MOST_SHOWN = 48
 SAMPLED = 120
 """Pictures that are looked at for what does not stand in the index."""
+LOOKED_AT = 1000
+"""Faces that are compared with each other: many more would take minutes and tell the same."""
 FEW, DISTINCT = 100, 60
 """Fewer faces, or fewer that differ, rarely train well."""
 STILL = 0.012
@@ -77,8 +79,8 @@ def advise(own: FaceSet, other: FaceSet | None, colors: Colors) -> list[str]:
     count = len(own.faces)
     if count < FEW:
         lines.append(f"Only {count} faces: 300 and more train better. Add footage, or lower --every.")
-    distinct = _distinct(own)
-    if count >= FEW and distinct < max(DISTINCT, count // 10):
+    distinct, looked_at = _distinct(own)
+    if count >= FEW and distinct < max(DISTINCT, looked_at // 10):
         lines.append(f"Of {count} faces only about {distinct} differ: the rest repeat them. Add other takes.")
     spread = background_spread(own, colors)
     if spread is not None and spread < STILL:
@@ -120,14 +122,16 @@ def _expression(one: FaceSet) -> torch.Tensor:
     return torch.tensor([[face.mouth / 0.25, face.eyes / 0.2] for face in one.faces]).reshape(-1, 2)
 
 
-def _distinct(own: FaceSet) -> int:
-    """About how many faces of a set differ plainly, judged on at most a thousand."""
-    facts = features(own)[_evenly(range(len(own.faces)), 1000)]
-    kept: list[torch.Tensor] = []
+def _distinct(own: FaceSet) -> tuple[int, int]:
+    """How many faces differ plainly, of how many that were looked at: at most a thousand, evenly spread."""
+    facts = features(own)[_evenly(range(len(own.faces)), LOOKED_AT)]
+    kept = facts.new_zeros(facts.shape)
+    found = 0
     for fact in facts:
-        if not kept or float((torch.stack(kept) - fact).square().sum(1).min()) >= 0.15:
-            kept.append(fact)
-    return round(len(kept) * len(own.faces) / max(len(facts), 1)) if len(kept) > 0.9 * len(facts) else len(kept)
+        if not found or float((kept[:found] - fact).square().sum(1).min()) >= 0.15:
+            kept[found] = fact
+            found += 1
+    return found, len(facts)
 
 
 def background_spread(own: FaceSet, colors: Colors) -> float | None:

@@ -21,8 +21,12 @@ from mien.train.features import Pyramid
 from mien.train.pairs import Pair, Views, patch
 from mien.train.record import Record, page
 from mien.train.sheets import display, write_grid
+from mien.train.stock import evenly
 
 SHOWN = 4
+"""Rows of a preview."""
+MEASURED = 32
+"""Held-out pairs that are drawn to measure: more would take longer than the steps between."""
 LARGEST = 512
 """Side, in pixels, of what is shown and measured of a held-out pair."""
 
@@ -147,17 +151,15 @@ class PairedTask:
     def held_out(self, network: nn.Module) -> float:
         """Mean over the held-out pairs of signal over error."""
         values = []
-        for pair in self._held:
-            before, drawn, after = self._drawn(network, pair)
-            del before
+        for pair in self._evenly(MEASURED):
+            _, drawn, after = self._drawn(network, pair)
             values.append(measure.peak_signal(drawn, after, torch.ones_like(after[:, :1])))
         return sum(values) / len(values)
 
     def show(self, network: nn.Module, path: Path, title: str) -> None:
         """Before, after, result, difference."""
-        rows = [self._held[int(row)] for row in torch.linspace(0, len(self._held) - 1, min(SHOWN, len(self._held)))]
         columns: list[list[Any]] = [[], [], [], []]
-        for pair in rows:
+        for pair in self._evenly(SHOWN):
             shown = (one[:, :3] if one.shape[1] > 2 else one[:, :1] for one in self._drawn(network, pair))
             before, drawn, after = shown
             apart = (4 * (drawn - after).abs()).clamp(0, 1)
@@ -182,6 +184,10 @@ class PairedTask:
         told = {"steps": str(step), "pairs": str(len(self._learned)), "network": str(setting.shape)}
         write_whole(self._curves, page(record, self._identity.name, told).encode())
         write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
+
+    def _evenly(self, most: int) -> list[Pair]:
+        """At most so many of the held-out pairs, evenly spread."""
+        return [self._held[row] for row in evenly(torch.arange(len(self._held)), most).tolist()]
 
     def _drawn(self, network: nn.Module, pair: Pair) -> tuple[Tensor, Tensor, Tensor]:
         """Before, result and after of the middle of a pair."""

@@ -20,6 +20,7 @@ from mien.files.faceset import FaceSet, read_face
 from mien.files.whole import read_small
 from mien.models.aligned import part_mattes
 from mien.ops.warp import warp
+from mien.pipeline import overlap
 from mien.progress import Advance, Note, Tell
 from mien.types import MienError
 
@@ -116,24 +117,35 @@ def held_out(count: int) -> list[int]:
     return [row for row in range(count) if (row // block) % 10 == 9] or [count - 1]
 
 
+def evenly(rows: Tensor, most: int) -> Tensor:
+    """At most so many of the rows, evenly spread."""
+    return rows if len(rows) <= most else rows[torch.linspace(0, len(rows) - 1, most).long()]
+
+
 def _prepare(faceset: FaceSet, side: int, path: Path, index: Path, colors: Colors, tell: Tell) -> None:
     to_working = colors.between(faceset.space, colors.working)
     scale = torch.diag(torch.tensor([side / faceset.size, side / faceset.size, 1.0], dtype=torch.float64))
-    rows: list[int] = []
+    total, rows = len(faceset.faces), list[int]()
     with appearing(path) as partial, partial.open("wb") as stream:
-        for row in range(len(faceset.faces)):
-            try:
-                values = torch.from_numpy(read_face(faceset.picture(row), faceset.size)).movedim(-1, 0)
-            except MienError as error:
-                tell(Note(f"Skipped: {error}", "warning"))
-                continue
+
+        def read(row: int) -> Tensor:
+            return torch.from_numpy(read_face(faceset.picture(row), faceset.size)).movedim(-1, 0)
+
+        def make(row: int, values: Tensor) -> Tensor:
             shown = colors.encoding.encode(to_working(values[:3].contiguous()))
             small = warp(torch.cat([shown, values[3:].nan_to_num(0)]), scale, (side, side)).clamp(0, 1)
             parts = part_mattes(faceset.points[row] * (side / faceset.size), side).amax(0, keepdim=True)
-            stream.write(torch.cat([small, parts]).half().contiguous().numpy().tobytes())
+            return torch.cat([small, parts]).half().contiguous()
+
+        def keep(row: int, made: Tensor) -> None:
+            stream.write(made.numpy().tobytes())
             rows.append(row)
-            if (row + 1) % 50 == 0 or row + 1 == len(faceset.faces):
-                tell(Advance("faceset", row + 1, len(faceset.faces), row))
+
+        for done, (row, error) in enumerate(overlap(range(total), read, make, keep), start=1):
+            if error is not None:
+                tell(Note(f"Skipped: {error}", "warning"))
+            if done % 50 == 0 or done == total:
+                tell(Advance("faceset", done, total, row))
         if not rows:
             raise MienError(f"No picture of {faceset.folder} can be read. Extract the face set again.")
     with appearing(index) as partial:

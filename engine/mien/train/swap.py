@@ -18,10 +18,12 @@ from mien.train.augment import Augment, choose, moved, plain_cut, random_of, rec
 from mien.train.events import events
 from mien.train.record import Record, page
 from mien.train.sheets import display, write_grid
-from mien.train.stock import Ahead, Stock
+from mien.train.stock import Ahead, Stock, evenly
 
 SHOWN = 4
 """Rows of a preview."""
+MEASURED = 128
+"""Held-out pictures of a person that are drawn to measure: more would take longer than the steps between."""
 REACH = 0.05
 """How far around the matte, as a share of the side, the picture matters as much as inside."""
 BACKGROUND = 0.03
@@ -193,7 +195,7 @@ class SwapTask:
         """Mean over both people of how well each is drawn from itself, inside the face."""
         values = []
         for person, stock in zip(("a", "b"), self._people):
-            for rows in stock.held.split(32):
+            for rows in evenly(stock.held, MEASURED).split(32):
                 cut = self._cut(stock, rows)
                 drawn = network(cut[:, :3], person).picture.float()
                 values += [
