@@ -98,8 +98,8 @@ def make_faceset(arguments: FacesetArguments, tell: Tell) -> Outcome:
     if arguments.like is not None:
         choice = replace(choice, like=_look(arguments, colors))
     rows, reasons = select(found, choice)
-    for reason, count in reasons.items():
-        tell(Note(f"{count} faces left out: {reason}."))
+    for reason, left_out in reasons.items():
+        tell(Note(f"{left_out} faces left out: {reason}."))
     if not rows:
         raise MienError(f"Of {len(found.faces)} faces none is left. Loosen the filters, or give other sources.")
     kept = found.chosen(rows)
