@@ -71,6 +71,20 @@ def test_mirrored_rows_swap_left_and_right() -> None:
     assert torch.isfinite(batch.crops).all()
 
 
+def test_faces_that_turn_far_can_be_favored() -> None:
+    album = dotted(60, seed=6)
+    yaw = torch.where(torch.arange(60) % 3 == 0, 50.0, 10.0)
+    turned = mesh.CANONICAL @ mesh.rotation_of(yaw, torch.zeros(60), torch.zeros(60)).transpose(1, 2) * 50
+    album.points[:] = turned.numpy()
+    shares = []
+    for favor in (0.25, 1.0, 4.0):
+        picked = batches.pick_turned([album], 3000, favor, np.random.default_rng(0))
+        assert len(picked.pictures) == len(picked.points) == 3000
+        shares.append(float((mesh.pose_of(torch.from_numpy(picked.points)).yaw > 35).float().mean()))
+    # A third of the album turns far: odds of 1 to 2, times the favor.
+    assert np.allclose(shares, [1 / 9, 1 / 3, 2 / 3], atol=0.03)
+
+
 def test_same_seed_same_batch() -> None:
     album = dotted(8, seed=2)
     one, other = (batches.batch_of(album, 1, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))

@@ -118,6 +118,9 @@ def main(
     rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.5e-3,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     begin: Annotated[Path | None, typer.Option(help="Weights to begin from, as this trainer writes them.")] = None,
+    favor: Annotated[
+        float, typer.Option(min=0.1, help="How many times as likely drawn faces that turn far are as others.")
+    ] = 1.0,
     save_every: Annotated[int, typer.Option(help="Batches between two savings.")] = 500,
     most: Annotated[int, typer.Option(help="Drawn shards to hold in memory at most.")] = 150,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -151,7 +154,7 @@ def main(
     def next_batch(at: int) -> Batch:
         # Toward the end most crops are clean, as most that it will see are.
         dirt = 1.0 if at < 0.7 * steps else 0.4
-        return prepare(drawn, filmed, empty, size, dirt, random, generator)
+        return prepare(drawn, filmed, empty, size, dirt, random, generator, favor)
 
     # While one batch is learned from, the next is prepared.
     with ThreadPoolExecutor(1) as ahead:
