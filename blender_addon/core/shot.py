@@ -162,7 +162,9 @@ def recipe(shot: Shot, chain: Sequence[Mapping[str, Any]], settings: Mapping[str
 
 def missing(shot: Shot, first: int, last: int) -> list[int]:
     """Frames whose files are not all there; one look at the folder."""
-    there = set(range(first, last + 1))
-    for role in ROLES:
-        there &= set(frames.frames_of(shot.sequence(role)).numbers)
-    return [frame for frame in range(first, last + 1) if frame not in there]
+    patterns = [Path(shot.sequence(role)) for role in ROLES]
+    try:
+        there = {path.name for path in patterns[0].parent.iterdir()}
+    except OSError:
+        there = set()
+    return [frame for frame in range(first, last + 1) if any(path.name % frame not in there for path in patterns)]

@@ -60,6 +60,7 @@ class Clock:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.programs: list[programs.Program] = []
+        self.changed = ""
         self.log: deque[str] = deque(maxlen=2000)
         self._engine: Engine | None = None
         self._options: tuple[Any, ...] = ()
@@ -124,6 +125,11 @@ def tick() -> float:
 
 def _turn() -> bool:
     """Take in what was said; whether anything was."""
+    if clock.changed:
+        # A turn of its own: Blender takes the whole file down.
+        words, clock.changed = clock.changed, ""
+        bpy.ops.ed.undo_push(message=words)
+        return False
     changed = False
     for task in list(clock.tasks):
         events = task.request.take()
@@ -217,9 +223,9 @@ def _end(task: Task) -> None:
 
 
 def pump(task: Task, most: float | None = None) -> None:
-    """Turn until a task and the programs that it started are over: for ``blender -b``, where timers never fire."""
+    """Turn until a task and what it began are over: for ``blender -b``, where timers never fire."""
     began = time.monotonic()
-    while not task.over or clock.programs:
+    while not task.over or clock.programs or clock.changed:
         tick()
         if most is not None and time.monotonic() - began > most:
             raise TimeoutError(f"{task.title} goes on after {most:g} seconds.")
@@ -228,7 +234,7 @@ def pump(task: Task, most: float | None = None) -> None:
 
 def undoable(words: str) -> None:
     """Let undo take back what an answer changed in the file, and no more: answers come between an artist's steps."""
-    bpy.ops.ed.undo_push(message=f"mien: {words}")
+    clock.changed = f"mien: {words}"
 
 
 def show_frame(scene: int, frame: int | None = None) -> None:
@@ -260,6 +266,7 @@ def forget() -> None:
     for task in clock.tasks:
         task.request.cancel()
     clock.tasks.clear()
+    clock.changed = ""
     live.forget()
     said = state()
     said.busy, said.paused, said.progress, said.about = False, False, 0.0, 0

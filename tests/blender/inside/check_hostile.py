@@ -221,7 +221,7 @@ def test_another_plate_is_chosen_after_build_shot(ready, facts, tmp_path):
     ready.mien.plate = str(other / "shot.####.exr")
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == ""
     assert "Build Shot" in words().warning
-    assert host.said(bpy.ops.mien.build_shot, wait=True) == "" == words().warning
+    assert host.said(bpy.ops.mien.build_shot, wait=True) == "" and "Build Shot" not in words().warning
     got = host.render(ready, [facts.first], tmp_path / "out")[0]
     assert host.same_bits(got[:4, :8, :3], host.read(other / f"shot.{facts.first}.exr")[:4, :8, :3])
 
