@@ -11,7 +11,7 @@ import torch
 from facesets.sets import COLORS, SIZE, a_face, made, plate, turned
 from mien import mesh
 from mien.commands.faceset import FacesetArguments, _cut, make_faceset
-from mien.facesets.extract import CropShape, opening, take
+from mien.facesets.extract import CropShape, Gathered, opening, take
 from mien.facesets.report import advise, uncovered
 from mien.facesets.selection import Selection, select
 from mien.files.faceset import read_face, read_faceset, write_face
@@ -159,7 +159,7 @@ def test_large_sets_are_not_said_to_repeat_themselves(tmp_path):
 def test_a_damaged_frame_costs_no_other_face_of_the_set(tmp_path):
     from shots import write_exr
 
-    face, taken, names = a_face(turned(10)), [], (f"faces/{number}.exr" for number in range(9))
+    face, taken, names = a_face(turned(10)), Gathered(), (f"faces/{number}.exr" for number in range(9))
     for source, tint in enumerate((0.2, 0.6)):
         for frame in (1, 2, 3):
             path = tmp_path / f"take{source}.{frame:04d}.exr"
@@ -170,8 +170,12 @@ def test_a_damaged_frame_costs_no_other_face_of_the_set(tmp_path):
         asked, faces = FacesetArguments((), tmp_path), [(frame, face) for frame in (1, 2, 3)]
         failed = _cut(asked, shot, source, faces, names, taken, tmp_path, COLORS, lambda _: None)
         assert list(failed) == [2] * (source == 0)
-    assert [(one.entry.source, one.entry.frame) for one in taken] == [(0, 1), (0, 3), (1, 1), (1, 2), (1, 3)]
-    shown = [read_face(tmp_path / one.entry.file, 256)[128, 128, 0] for one in taken]
+    assert [(one.source, one.frame) for one in taken.entries] == [(0, 1), (0, 3), (1, 1), (1, 2), (1, 3)]
+    points, weight, looks = taken.arrays()
+    matrix = aligned_matrix(turned(10), 256, 1.6)
+    assert torch.allclose(points, in_crop(turned(10), matrix).float().expand(5, -1, -1)) and weight.min() == 1
+    assert len(looks) == 5
+    shown = [read_face(tmp_path / one.file, 256)[128, 128, 0] for one in taken.entries]
     assert np.allclose(shown, [0.2, 0.2, 0.6, 0.6, 0.6], atol=0.01)
 
 

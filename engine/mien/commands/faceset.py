@@ -17,7 +17,7 @@ from mien.color import load as load_colors
 from mien.commands.convert import make_folder, tracked
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments, open_finder
-from mien.facesets.extract import CropShape, Taken, take
+from mien.facesets.extract import CropShape, Gathered, Taken, take
 from mien.facesets.foreign import ForeignFace, count_foreign_faces, is_foreign, list_sources, read_foreign_faces
 from mien.facesets.report import write_report
 from mien.facesets.selection import Selection, select
@@ -40,7 +40,7 @@ from mien.types import Face, FaceTrack, MienError
 
 Wanted = TypeVar("Wanted", Face, ForeignFace)
 TRIM = 64
-"""Faces after which free memory is given back: the little that stays of each keeps holes between pictures."""
+"""Faces after which free memory is given back."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _extracted(
     shots = [
         shot for source in arguments.sources if Path(source) not in foreign for shot in open_sources(source, tell)
     ]
-    taken: list[Taken] = []
+    taken = Gathered()
     failed: dict[int, str] = {}
     names = (f"faces/{number:06d}.exr" for number in count())
     for number, shot in enumerate(shots):
@@ -181,20 +181,21 @@ def _extracted(
         failed |= _cut(arguments, shot, number, faces, names, taken, folder, colors, tell)
     for number, path in enumerate(foreign, start=len(shots)):
         failed |= _brought(arguments, path, number, names, taken, folder, colors, tell)
-    if not taken:
+    if not taken.entries:
         raise MienError(
             f"No face in {', '.join(arguments.sources)}. Lower --set track_faces.confidence, or give other sources."
         )
+    points, weight, looks = taken.arrays()
     return FaceSet(
         folder=folder,
         size=arguments.shape.size,
         coverage=arguments.shape.coverage,
         space=colors.working,
         sources=(*(str(shot.path) for shot in shots), *map(str, foreign)),
-        faces=tuple(one.entry for one in taken),
-        points=torch.stack([one.points for one in taken]),
-        weight=torch.stack([one.weight for one in taken]),
-        looks=torch.stack([one.look for one in taken]),
+        faces=tuple(taken.entries),
+        points=points,
+        weight=weight,
+        looks=looks,
     ), failed
 
 
@@ -204,7 +205,7 @@ def _cut(
     source: int,
     faces: list[tuple[int, Face]],
     names: Iterator[str],
-    taken: list[Taken],
+    taken: Gathered,
     folder: Path,
     colors: Colors,
     tell: Tell,
@@ -227,7 +228,7 @@ def _brought(
     path: Path,
     source: int,
     names: Iterator[str],
-    taken: list[Taken],
+    taken: Gathered,
     folder: Path,
     colors: Colors,
     tell: Tell,
@@ -265,7 +266,7 @@ def _kept(
     read: Callable[[tuple[int, Wanted]], Tensor],
     cut: Callable[[tuple[int, Wanted], Tensor], Taken],
     total: int,
-    taken: list[Taken],
+    taken: Gathered,
     folder: Path,
     colors: Colors,
     tell: Tell,
@@ -276,8 +277,7 @@ def _kept(
 
     def keep(_: object, one: Taken) -> None:
         write_face(folder / one.entry.file, one.crop, one.matte, interop, {"engine": f"mien {ENGINE}"})
-        # The pixels are on disk: only what the index needs stays in memory, however long the source.
-        taken.append(replace(one, crop=torch.empty(0), matte=torch.empty(0)))
+        taken.add(one)
 
     for done, ((frame, _), error) in enumerate(overlap(jobs, read, cut, keep), start=1):
         if error is not None:

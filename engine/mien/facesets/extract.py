@@ -1,6 +1,6 @@
 """One face out of a frame: the crop, its matte, and what the index says of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,35 @@ class Taken:
     points: Points
     weight: Tensor
     look: Tensor
+
+
+@dataclass
+class Gathered:
+    """What the index needs of the faces taken so far; their pixels are on disk.
+
+    Numbers lie one after the other: between pictures that come and go, thousands of small arrays would hold memory
+    many times their size.
+    """
+
+    entries: list[SetFace] = field(default_factory=list)
+    points: bytearray = field(default_factory=bytearray)
+    weight: bytearray = field(default_factory=bytearray)
+    looks: bytearray = field(default_factory=bytearray)
+
+    def add(self, one: Taken) -> None:
+        """Take note of one more."""
+        self.entries.append(one.entry)
+        for kept, values in zip(self._kept(), (one.points, one.weight, one.look)):
+            kept.extend(values.float().contiguous().numpy().data.cast("B"))
+
+    def arrays(self) -> tuple[Points, Tensor, Tensor]:
+        """Points (N, 468, 3), trust in them (N, 468), and looks (N, L)."""
+        points, weight, looks = (torch.frombuffer(kept, dtype=torch.float32) for kept in self._kept())
+        count = len(self.entries)
+        return points.view(count, mesh.POINTS, 3), weight.view(count, mesh.POINTS), looks.view(count, -1)
+
+    def _kept(self) -> tuple[bytearray, bytearray, bytearray]:
+        return self.points, self.weight, self.looks
 
 
 def take(
