@@ -10,7 +10,7 @@ from mien.ops.distance import CELL, field, whole
 from mien.ops.region import occupied
 from mien.types import Matte, Points
 
-WIDE = 20.0
+WIDE = 14.0
 """Pixels of a ramp for each pixel of the lattice on which it is drawn."""
 STEEPEST = 0.97
 """Strongest falloff: beyond it a soft edge would turn into a line."""
