@@ -109,9 +109,14 @@ def plate_image(tree: Any) -> Any:
 
 def same_plate(image: Any, path: str) -> bool:
     """Whether an image shows the sequence, or the file, that ``path`` belongs to."""
-    shown, wanted = Path(bpy.path.abspath(image.filepath)), Path(path)
-    named = [DIGITS.sub("#", one.stem) + one.suffix for one in (shown, wanted)]
-    return shown == wanted or (image.source == "SEQUENCE" and shown.parent == wanted.parent and named[0] == named[1])
+    shown = bpy.path.abspath(image.filepath)
+    return Path(shown) == Path(path) or (image.source == "SEQUENCE" and sequence_of(shown) == sequence_of(path))
+
+
+def sequence_of(path: str) -> Path:
+    """The path of a file without its number: the same for all files of a sequence."""
+    file = Path(path)
+    return file.with_name(DIGITS.sub("#", file.stem) + file.suffix)
 
 
 def load_plate(tree: Any, pattern: str, first: int, last: int) -> Any:

@@ -11,8 +11,9 @@ from bpy.props import BoolProperty
 from gpu_extras.batch import batch_for_shader
 
 from ..core import landmarks
-from ..core.shot import found, range_of
+from ..core.shot import Shot, found, range_of
 from ..host import shots
+from ..mien.hosts.frames import DIGITS, file_at
 from . import runner
 from .asking import refuse
 from .chain import REFUSED
@@ -40,8 +41,39 @@ def picture_size(context: Any) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def first_file(shot: Shot) -> tuple[int, str]:
+    """The first frame of a shot, and its file.
+
+    Raises:
+        ShotError: There is no plate.
+    """
+    there = found(shot.plate)
+    first, _ = range_of(shot, there)
+    return first, file_at(there.pattern, first)
+
+
+def first_of(clip: Any, first: int) -> int:
+    """The plate's frame that a clip begins with: its file's number; of a movie the shot's first."""
+    number = DIGITS.search(Path(clip.filepath).stem) if clip.source == "SEQUENCE" else None
+    return int(number.group(1)) if number else first
+
+
+def shown_frame(context: Any, first: int, plate: str) -> int:
+    """The plate's frame that an editor shows, whatever the scene calls it; ``plate`` is a file of it."""
+    space, now = context.space_data, int(context.scene.frame_current)
+    if space.type == "CLIP_EDITOR":
+        clip = space.clip
+        return first_of(clip, first) + now - clip.frame_start + clip.frame_offset
+    image = space.image
+    if image.source == "SEQUENCE":
+        return int(space.image_user.frame_current)
+    path = bpy.path.abspath(image.filepath) if image.source == "FILE" else ""
+    number = DIGITS.search(Path(path).stem)
+    return int(number.group(1)) if number and shots.sequence_of(path) == shots.sequence_of(plate) else now
+
+
 class MIEN_OT_place_landmarks(bpy.types.Operator):
-    """Place eyes, nose and mouth of the face on this frame; drag to correct; Enter keeps them, Esc does not"""
+    """Place eyes, nose and mouth of the face; drag to correct; Enter or another frame keeps them, Esc does not"""
 
     bl_idname = "mien.place_landmarks"
     bl_label = "Place Landmarks"
@@ -57,12 +89,12 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
     def invoke(self, context: Any, event: Any) -> set[str]:
         """Begin on the shown frame, with the points that it has."""
         try:
-            folder = keys_folder(context.scene)
+            self.shot = shot_of(context.scene)
+            self.plate = first_file(self.shot)
         except REFUSED as error:
             return refuse(self, context.scene, str(error))
-        self.points = landmarks.read(folder, context.scene.frame_current, context.scene.mien.face)
-        self.held = ""
-        self.frame, self.size = context.scene.frame_current, picture_size(context)
+        self.show(shown_frame(context, *self.plate))
+        self.size = picture_size(context)
         self.scene = context.scene.session_uid
         self.area = context.area
         kind = type(context.space_data)
@@ -70,6 +102,12 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
         context.window_manager.modal_handler_add(self)
         self.say(context)
         return {"RUNNING_MODAL"}
+
+    def show(self, frame: int) -> None:
+        """Take up the points that a frame has."""
+        self.frame, self.held = frame, ""
+        self.kept = landmarks.read(Path(self.shot.folder) / "keys", frame, self.shot.face)
+        self.points = dict(self.kept)
 
     def say(self, context: Any) -> None:
         """What to do next, in the editor's header."""
@@ -110,8 +148,9 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
 
     def modal(self, context: Any, event: Any) -> set[str]:
         """Follow the pointer; everything else goes on to the editor."""
-        if context.area != self.area or context.region is None:
+        if context.area != self.area or context.region is None or 0 in picture_size(context):
             return {"PASS_THROUGH"}
+        self.turn(context)
         if event.type == "LEFTMOUSE" and event.value == "PRESS":
             screen = {name: self.on_screen(context.region, point) for name, point in self.points.items()}
             self.held = landmarks.near(screen, (event.mouse_region_x, event.mouse_region_y), REACH)
@@ -134,19 +173,39 @@ class MIEN_OT_place_landmarks(bpy.types.Operator):
         self.say(context)
         return {"RUNNING_MODAL"}
 
+    def turn(self, context: Any) -> None:
+        """Another frame is shown: what was placed on the one before is kept if it is whole."""
+        frame = shown_frame(context, *self.plate)
+        if frame == self.frame:
+            return
+        if self.points != self.kept and not landmarks.next_unplaced(self.points):
+            try:
+                self.write()
+            except REFUSED as error:
+                self.report({"WARNING"}, str(error))
+        self.show(frame)
+        self.say(context)
+
+    def write(self) -> None:
+        """Write the key of the frame.
+
+        Raises:
+            LandmarkError, OSError: Points are missing, or nothing can be written.
+        """
+        document = landmarks.key(self.points, self.shot.face)
+        landmarks.write(Path(self.shot.folder) / "keys", self.frame, document)
+        state().state = f"Key on frame {self.frame}"
+
     def keep(self, context: Any) -> set[str]:
         """Write the key, and track again with it."""
-        scene = shots.scene_of(self.scene)
         try:
-            document = landmarks.key(self.points, scene.mien.face if scene else "")
-            if scene is None:
+            if shots.scene_of(self.scene) is None:
                 raise landmarks.LandmarkError("The scene is gone.")
-            landmarks.write(keys_folder(scene), self.frame, document)
+            self.write()
         except REFUSED as error:
             self.report({"WARNING"}, str(error))
             return {"RUNNING_MODAL"}
         self.leave(context)
-        state().state = f"Key on frame {self.frame}"
         if self.track and runner.clock.running() is None:
             bpy.ops.mien.track()
         return {"FINISHED"}
@@ -182,7 +241,7 @@ class MIEN_OT_import_markers(bpy.types.Operator):
         clip = clip or scene.active_clip or bpy.data.movieclips[0]
         try:
             shot = shot_of(scene)
-            first, _ = range_of(shot, found(shot.plate))
+            first = first_of(clip, first_file(shot)[0])
             tracks = {
                 track.name: [
                     (first + marker.frame - 1 + clip.frame_offset, marker.co[0], marker.co[1])

@@ -114,6 +114,17 @@ def test_trackers_become_keys_of_the_track(scene, facts, tmp_path):
     assert len(list((tmp_path / "mien" / "keys").glob("*.json"))) == 2
 
 
+def test_trackers_count_from_the_clips_own_first_file(scene, facts, tmp_path):
+    """The shot is shorter than the clip, and the clip lies elsewhere on the timeline."""
+    host.set_up(scene, facts, tmp_path / "mien")
+    scene.mien.first = facts.first + 2
+    scene.active_clip = tracked_clip(facts, FIVE)
+    scene.active_clip.frame_start = 500
+    assert host.said(bpy.ops.mien.import_markers) == ""
+    keys = sorted(int(path.stem) for path in (tmp_path / "mien" / "keys").glob("*.json"))
+    assert keys == [facts.first, facts.first + 1, facts.first + 2]
+
+
 def test_trackers_of_other_names_are_an_error_in_words(scene, facts, tmp_path):
     host.set_up(scene, facts, tmp_path / "mien")
     scene.active_clip = tracked_clip(facts, {"Track": (0.5, 0.5)})
