@@ -126,7 +126,7 @@ def ordeal(
                 if ended["code"] != 0:
                     tally.wrong.append(f"exit {ended['code']}: {ended['log'][-400:]}")
                 break
-            tally.wrong += _wrong(folder, wanted)
+            tally.wrong += wrong_files(folder, wanted)
         last = warm.run(words)
         if last["code"] != 0:
             tally.wrong.append(f"a re-run ended with {last['code']}: {last['log'][-400:]}")
@@ -139,7 +139,7 @@ def ordeal(
     return tally
 
 
-def _wrong(folder: Path, wanted: dict[str, bytes]) -> list[str]:
+def wrong_files(folder: Path, wanted: dict[str, bytes]) -> list[str]:
     """Files with final names that are neither an undisturbed run's nor whole."""
     found = []
     for name, content in contents(folder).items():

@@ -71,7 +71,7 @@ class MotionShape:
             if not low <= value <= high:
                 raise ValueError(f"{name} {value} is out of bounds: {low:g} to {high:g}")
         if self.jacobian not in JACOBIANS:
-            raise ValueError(f"there is no jacobian {self.jacobian!r}: choose {', '.join(JACOBIANS)}")
+            raise ValueError(f"there is no jacobian {self.jacobian[:40]!r}: choose {', '.join(JACOBIANS)}")
         if self.size % self.step:
             raise ValueError(f"size {self.size} is no multiple of {self.step}, which the halvings ask for")
         if self.size // self.detector_shrink + 2 * self.pad < 7:
