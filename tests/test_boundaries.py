@@ -58,8 +58,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.timeline": {"opentimelineio", "mien.files", "mien.recipe", "mien.types"},
     "mien.rushes": {"mien.files", "mien.timeline", "mien.types"},
     "mien.farm": {"yaml", "mien.declare", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types"},
+    "mien.ending": {"typer"},
     "mien.farmline": {
-        "typer", "mien.commands", "mien.farm", "mien.files", "mien.progress", "mien.recipe", "mien.types",
+        "typer", "mien.commands", "mien.ending", "mien.farm", "mien.files", "mien.progress", "mien.recipe",
+        "mien.types",
     },
     "mien.commands": {
         *ARRAYS, *WORKING, *RUNNER, "onnxruntime", "yaml", "mien.client", "mien.commands", "mien.demo", "mien.farm",
@@ -71,11 +73,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.client": set(),
     "mien.hosts": {"mien.hosts"},
     "mien.serve": {*WORKING, *RUNNER, "mien.commands", "mien.serve", "mien.session", "mien.train"},
-    "mien.trainline": {"typer", "mien.commands", "mien.facesets", "mien.models", "mien.train", *RUNNER},
-    "mien.reviewline": {"typer", "mien.commands", *WORKING, *RUNNER},
+    "mien.trainline": {
+        "typer", "mien.commands", "mien.ending", "mien.facesets", "mien.models", "mien.recipe", "mien.train", *RUNNER,
+    },
+    "mien.reviewline": {"typer", "mien.commands", "mien.ending", *WORKING, *RUNNER},
     "mien.installline": {"typer", "mien.client", "mien.commands", "mien.progress"},
     "mien.__main__": {
-        "typer", "mien.client", "mien.commands", "mien.farmline", "mien.timeline", "mien.installline",
+        "typer", "mien.client", "mien.commands", "mien.ending", "mien.farmline", "mien.timeline", "mien.installline",
         "mien.reviewline", "mien.serve",
         "mien.trainline", *WORKING, *RUNNER,
     },

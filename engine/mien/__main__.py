@@ -7,12 +7,13 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from mien import farmline
 from mien.declare import DeclarationError
+from mien.ending import conclude
 from mien.heap import reuse
 from mien.installline import install
 from mien.recipe import CODECS, RecipeError
@@ -82,7 +83,7 @@ def demo(
     from mien.progress import teller
 
     with teller(json) as tell:
-        _finish(demonstrate(output, frames, tell), tell)
+        conclude(demonstrate(output, frames, tell), tell)
 
 
 @app.command()
@@ -123,7 +124,7 @@ def track(
     )
     shot = PlateArguments(plate, _range(frames), colorspace, ocio, layer)
     with teller(json) as tell:
-        _finish(track_shot(shot, output, arguments, tell), tell)
+        conclude(track_shot(shot, output, arguments, tell), tell)
 
 
 @app.command()
@@ -177,11 +178,13 @@ def convert(
 
     cut = is_timeline(plate)
     if not cut and (media or handles or shots):
-        _refuse("--media, --handles and --shots are for edits: .otio or .edl.")
+        raise RecipeError("--media, --handles and --shots are for edits: .otio or .edl.")
     if cut and (frames or track or preview):
-        _refuse("--frames, --track and --preview are for one shot: of an edit, list tracks with --shots.")
+        raise RecipeError("--frames, --track and --preview are for one shot: of an edit, list tracks with --shots.")
     if not cut and identity is None and not source:
-        _refuse("Say whose face to put on: --identity FILE, --source PHOTO, or both for a photograph that follows.")
+        raise RecipeError(
+            "Say whose face to put on: --identity FILE, --source PHOTO, or both for a photograph that follows."
+        )
     arguments = ConvertArguments(
         plate=PlateArguments(plate, _range(frames), colorspace, ocio, layer),
         folder=output,
@@ -209,9 +212,9 @@ def convert(
     )
     with teller(json) as tell:
         if cut:
-            _finish(convert_cut(CutArguments(Path(plate), arguments, media, handles, shots, rate), tell), tell)
+            conclude(convert_cut(CutArguments(Path(plate), arguments, media, handles, shots, rate), tell), tell)
         else:
-            _finish(convert_shot(arguments, tell), tell)
+            conclude(convert_shot(arguments, tell), tell)
 
 
 @app.command()
@@ -246,7 +249,7 @@ def crop(
         force=force,
     )
     with teller(json) as tell:
-        _finish(crop_video(arguments, tell), tell)
+        conclude(crop_video(arguments, tell), tell)
 
 
 @app.command()
@@ -298,7 +301,7 @@ def _range(text: str | None) -> tuple[int, int] | None:
     try:
         return parse_frames(text) if text else None
     except MienError as error:
-        _refuse(f"--frames: {error}")
+        raise RecipeError(f"--frames: {error}") from error
 
 
 def _assignments(settings: list[str] | None) -> dict[str, Any]:
@@ -310,20 +313,9 @@ def _pairs(texts: Any, option: str, form: str) -> tuple[tuple[str, str], ...]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            _refuse(f"{option} {text!r}: write {form}.")
+            raise RecipeError(f"{option} {text!r}: write {form}.")
         pairs.append((name, value))
     return tuple(pairs)
-
-
-def _refuse(message: str) -> NoReturn:
-    print(f"Error: {message}", file=sys.stderr)
-    raise typer.Exit(2)
-
-
-def _finish(outcome: Any, tell: Any) -> None:
-    tell(outcome)
-    if outcome.failed:
-        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.ending import conclude
+
 Recipe = Annotated[Path, typer.Argument(help="Recipe that mien convert, or a host, wrote.")]
 Rules = Annotated[
     Path | None, typer.Option("--path-mapping", help="Where a farm put the files: rules of Open Job Description.")
@@ -32,7 +34,7 @@ def farm(
 
     arguments = FarmArguments(recipe, output, _range(frames), chunk, device, memory, program, priority)
     with teller(json) as tell:
-        _finish(farm_recipe(arguments), tell)
+        conclude(farm_recipe(arguments), tell)
 
 
 def solve(
@@ -46,7 +48,7 @@ def solve(
     from mien.commands.farm import solve_recipe
 
     with _voice(openjd, json) as tell:
-        _finish(solve_recipe(recipe, path_mapping, device, tell), tell)
+        conclude(solve_recipe(recipe, path_mapping, device, tell), tell)
 
 
 def render(
@@ -63,7 +65,7 @@ def render(
 
     span = _range(frames)
     with _voice(openjd, json) as tell:
-        _finish(render_recipe(recipe, span, device, force, tell, path_mapping), tell)
+        conclude(render_recipe(recipe, span, device, force, tell, path_mapping), tell)
 
 
 def finish(
@@ -77,7 +79,7 @@ def finish(
     from mien.commands.farm import finish_recipe
 
     with _voice(openjd, json) as tell:
-        _finish(finish_recipe(recipe, path_mapping, frames, tell), tell)
+        conclude(finish_recipe(recipe, path_mapping, frames, tell), tell)
 
 
 @contextmanager
@@ -98,9 +100,3 @@ def _range(text: str | None) -> tuple[int, int] | None:
         return parse_frames(text) if text else None
     except MienError as error:
         raise RecipeError(f"--frames: {error}") from error
-
-
-def _finish(outcome: Any, tell: Any) -> None:
-    tell(outcome)
-    if outcome.failed:
-        raise typer.Exit(1)

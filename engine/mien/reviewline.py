@@ -1,10 +1,11 @@
 """The command line of those who judge and hand over: ``mien qc``, ``mien sign``, ``mien verify``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mien.ending import conclude
 from mien.recipe import RecipeError
 
 Json = Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")]
@@ -34,7 +35,7 @@ def qc(
         by=by,
     )
     with teller(json) as tell:
-        _finish(check_shot(arguments, tell), tell)
+        conclude(check_shot(arguments, tell), tell)
 
 
 def sign(
@@ -50,7 +51,7 @@ def sign(
     from mien.progress import teller
 
     with teller(json) as tell:
-        _finish(sign_shot(SignArguments(folder, shot, tuple(files or ()), certificate, key), tell), tell)
+        conclude(sign_shot(SignArguments(folder, shot, tuple(files or ()), certificate, key), tell), tell)
 
 
 def verify(
@@ -64,7 +65,7 @@ def verify(
     from mien.progress import teller
 
     with teller(json) as tell:
-        _finish(verify_files(paths, trust or (), signed, tell), tell)
+        conclude(verify_files(paths, trust or (), signed, tell), tell)
 
 
 def _pairs(texts: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
@@ -75,9 +76,3 @@ def _pairs(texts: list[str] | None, option: str) -> tuple[tuple[str, str], ...]:
             raise RecipeError(f"{option} {text!r}: write it with = between its two parts.")
         pairs.append((name, value))
     return tuple(pairs)
-
-
-def _finish(outcome: Any, tell: Any) -> None:
-    tell(outcome)
-    if outcome.failed:
-        raise typer.Exit(1)

@@ -1,10 +1,12 @@
 """The part of the command line that makes identities: ``mien faceset`` and ``mien train``."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from mien.ending import conclude
+from mien.recipe import RecipeError
 
 Range = Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Keep faces in this range.")]
 
@@ -70,7 +72,7 @@ def faceset(
         force=force,
     )
     with teller(json) as tell:
-        _finish(make_faceset(arguments, tell), tell)
+        conclude(make_faceset(arguments, tell), tell)
 
 
 def import_(
@@ -98,7 +100,7 @@ def import_(
     released = Released(likeness, release, release_until, own)
     arguments = ImportArguments(file, output, released, face, fit, size, statistics, view, coverage, config, sampling)
     with teller(json) as tell:
-        _finish(import_model(arguments, tell), tell)
+        conclude(import_model(arguments, tell), tell)
 
 
 def export(
@@ -113,7 +115,7 @@ def export(
     from mien.progress import teller
 
     with teller(json) as tell:
-        _finish(export_identity(ExportArguments(identity, to, output, ocio), tell), tell)
+        conclude(export_identity(ExportArguments(identity, to, output, ocio), tell), tell)
 
 
 train = typer.Typer(help="Train identities; Ctrl-C saves, the same command goes on.", no_args_is_help=True)
@@ -200,7 +202,7 @@ def swap(
         device=device,
     )
     with teller(json) as tell:
-        _finish(train_swap(arguments, tell, control), tell)
+        conclude(train_swap(arguments, tell, control), tell)
     if control.stopped:
         raise typer.Exit(130)
 
@@ -256,7 +258,7 @@ def paired(
     from mien.train.pairs import Views
 
     if preset not in (None, "classic"):
-        _refuse(f"There is no preset {preset!r}: choose classic.")
+        raise RecipeError(f"There is no preset {preset!r}: choose classic.")
     if preset == "classic":
         size, epochs = 128, epochs or 50
     control = Control()
@@ -288,7 +290,7 @@ def paired(
         vgg=vgg,
     )
     with teller(json) as tell:
-        _finish(train_paired(arguments, tell, control), tell)
+        conclude(train_paired(arguments, tell, control), tell)
     if control.stopped:
         raise typer.Exit(130)
 
@@ -339,7 +341,7 @@ def reenact(
     from mien.train.reenact import MotionWeights, ReenactSetting
 
     if preset not in PRESETS:
-        _refuse(f"There is no preset {preset!r}: choose {', '.join(PRESETS)}.")
+        raise RecipeError(f"There is no preset {preset!r}: choose {', '.join(PRESETS)}.")
     changed: dict[str, Any] = {
         name: value for name, value in (("size", size), ("keypoints", keypoints)) if value is not None
     }
@@ -365,7 +367,7 @@ def reenact(
         device=device,
     )
     with teller(json) as tell:
-        _finish(train_reenact(arguments, tell, control), tell)
+        conclude(train_reenact(arguments, tell, control), tell)
     if control.stopped:
         raise typer.Exit(130)
 
@@ -379,15 +381,4 @@ def _range(option: str, text: str | None) -> tuple[float, float] | None:
             raise ValueError
         return float(low or "-inf"), float(high or "inf")
     except ValueError:
-        _refuse(f"{option} {text!r}: write LOW:HIGH, as in -30:30.")
-
-
-def _refuse(message: str) -> NoReturn:
-    print(f"Error: {message}", file=sys.stderr)
-    raise typer.Exit(2)
-
-
-def _finish(outcome: Any, tell: Any) -> None:
-    tell(outcome)
-    if outcome.failed:
-        raise typer.Exit(1)
+        raise RecipeError(f"{option} {text!r}: write LOW:HIGH, as in -30:30.") from None

@@ -31,6 +31,7 @@ from mien.train.loop import Pace, descend, follow, precision
 from mien.train.losses import dissimilarity, peak_signal
 from mien.train.paired import PairedSetting, PairedTask, PairedWeights
 from mien.train.pairs import keep_pairs, kept_pairs
+from mien.train.product import Product
 from mien.train.stock import stock
 from mien.train.swap import SwapSetting, SwapTask
 
@@ -104,7 +105,7 @@ def our_steps(sets: tuple[FaceSet, FaceSet], shape: SwapShape, batch: int, folde
         stock(one, shape.size, setting.coverage, folder / name, colors, CPU, lambda _: None)
         for one, name in zip(sets, "ab")
     )
-    task = SwapTask(people, setting, 0, CPU, folder / "x.safetensors", Likeness(), folder / "x.html")
+    task = SwapTask(people, setting, 0, CPU, Product(folder / "x.safetensors", Likeness(), folder / "x.html"))
     pace = Pace(precision=chosen_precision("auto", CPU))
     average = SwapNetwork(shape).eval()
     optimizer = torch.optim.Adam(task.network.parameters(), 2e-4, fused=True)
@@ -212,8 +213,9 @@ def ours(pairs: list[tuple[str, Tensor]], outputs: int, size: int, seconds: floa
         kept = kept_pairs(folder, 3, CPU)
         weights = PairedWeights(critic=0.01 if outputs == 3 else 0.0)
         setting = PairedSetting(PairedShape(3, outputs), size, weights=weights)
-        task = PairedTask(kept, kept[:1], setting, 0, CPU, folder / "x", Likeness(), folder / "y", "")
-        average = PairedTask(kept, kept[:1], setting, 0, CPU, folder / "x", Likeness(), folder / "y", "").network.eval()
+        product = Product(folder / "x", Likeness(), folder / "y")
+        task = PairedTask(kept, kept[:1], setting, 0, CPU, product, "")
+        average = PairedTask(kept, kept[:1], setting, 0, CPU, product, "").network.eval()
         pace = Pace(precision=chosen_precision("auto", CPU))
         scaler = torch.amp.GradScaler("cpu", enabled=False)
         painter = torch.optim.Adam(task.network.parameters(), 8e-4, betas=(0.5, 0.99), fused=True)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ from mien.commands.cropping import cut, tubes
 from mien.commands.importing import load_weights
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments
-from mien.commands.train import Released, chosen_precision, in_turn, interruptible, together, training_folder
+from mien.commands.train import Released, carried_out, chosen_precision, in_turn, together, training_folder
 from mien.files.identities import Likeness
 from mien.files.shot import MOVIES, Shot, open_shot
 from mien.files.tracks import read_tracks
-from mien.files.whole import write_whole
 from mien.footage import ShotFootage, plate_space
 from mien.job import choose_device
 from mien.models.motion_shape import PUBLISHED, MotionShape
@@ -34,9 +33,9 @@ from mien.train.clips import Clip, keep_clips, kept_clips
 from mien.train.control import Control
 from mien.train.features import VggFeatures
 from mien.train.kept import read_or_make
-from mien.train.loop import Pace, train
+from mien.train.loop import Pace
+from mien.train.product import Product
 from mien.train.reenact import ReenactSetting, ReenactTask
-from mien.train.timelapse import write_timelapse
 from mien.types import MienError
 
 SMALL = MotionShape(
@@ -112,16 +111,9 @@ def _train(
     frames = sum(len(clip.frames) for clip in learned)
     tell(Note(f"Learning from {len(learned)} clips, {frames} frames; {len(held)} held out."))
     pace = replace(arguments.pace, precision=chosen_precision(arguments.pace.precision, device))
-    curves = folder / "curves.html"
-    task = ReenactTask(
-        learned, held, setting, pace.seed, device, arguments.output, likeness, curves, digest, features
-    )
-    write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
-    with interruptible(control, tell) as listened:
-        step = train(task, pace, folder, tell, listened)
-    with in_turn():
-        movie = write_timelapse(folder / "previews", folder / "previews.mp4")
-    return Outcome((str(arguments.output), str(curves), *([] if movie is None else [str(movie)])), done=step)
+    product = Product(arguments.output, likeness, folder / "curves.html")
+    task = ReenactTask(learned, held, setting, pace.seed, device, product, digest, features)
+    return carried_out(task, pace, folder, product, tell, control)
 
 
 def _split(clips: Sequence[Clip], tell: Tell) -> tuple[list[Clip], list[Clip]]:

@@ -16,11 +16,10 @@ from mien.commands.convert import tracked
 from mien.commands.filming import vgg_features
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments
-from mien.commands.train import Released, chosen_precision, in_turn, interruptible, together, training_folder
+from mien.commands.train import Released, carried_out, chosen_precision, in_turn, together, training_folder
 from mien.files.identities import Likeness
 from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_channels, read_region
 from mien.files.tracks import read_tracks
-from mien.files.whole import write_whole
 from mien.footage import plate_kind, plate_space
 from mien.job import choose_device
 from mien.models.aligned import aligned_matrix, as_mesh, in_crop, outlines
@@ -32,10 +31,10 @@ from mien.recipe import RecipeError
 from mien.tracking import face_at
 from mien.train.control import Control
 from mien.train.kept import read_or_make
-from mien.train.loop import Pace, train
+from mien.train.loop import Pace
 from mien.train.paired import PairedSetting, PairedTask
 from mien.train.pairs import Pair, keep_pairs, kept_pairs
-from mien.train.timelapse import write_timelapse
+from mien.train.product import Product
 from mien.types import FaceTrack, MienError
 
 ROOM = 1.25
@@ -125,14 +124,9 @@ def _train_paired(
     pace = replace(arguments.pace, precision=chosen_precision(arguments.pace.precision, device))
     if arguments.epochs is not None:
         pace = replace(pace, steps=max(1, arguments.epochs * len(learned) // setting.batch))
-    curves = folder / "curves.html"
-    task = PairedTask(learned, held, setting, pace.seed, device, arguments.output, likeness, curves, digest, features)
-    write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
-    with interruptible(control, tell) as listened:
-        step = train(task, pace, folder, tell, listened)
-    with in_turn():
-        movie = write_timelapse(folder / "previews", folder / "previews.mp4")
-    return Outcome((str(arguments.output), str(curves), *([] if movie is None else [str(movie)])), done=step)
+    product = Product(arguments.output, likeness, folder / "curves.html")
+    task = PairedTask(learned, held, setting, pace.seed, device, product, digest, features)
+    return carried_out(task, pace, folder, product, tell, control)
 
 
 def _checked(arguments: PairedArguments) -> PairedSetting:

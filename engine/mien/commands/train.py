@@ -26,7 +26,8 @@ from mien.recipe import RecipeError
 from mien.train.augment import Augment
 from mien.train.budget import COMFORTABLE, SIZES, largest_batch
 from mien.train.control import Control
-from mien.train.loop import Pace, train
+from mien.train.loop import Pace, Task, train
+from mien.train.product import Product
 from mien.train.stock import stock
 from mien.train.swap import SwapSetting, SwapTask, SwapWeights
 from mien.train.timelapse import write_timelapse
@@ -145,14 +146,23 @@ def _train_swap(
             stock(b, shape.size, arguments.coverage, folder / "b", colors, device, tell),
         )
     setting = SwapSetting(shape, arguments.coverage, batch, arguments.augment, arguments.weights, frugal)
-    curves = folder / "curves.html"
-    task = SwapTask(people, setting, pace.seed, device, arguments.output, likeness, curves)
+    product = Product(arguments.output, likeness, folder / "curves.html")
+    return carried_out(SwapTask(people, setting, pace.seed, device, product), pace, folder, product, tell, control)
+
+
+def carried_out(task: Task, pace: Pace, folder: Path, product: Product, tell: Tell, control: Control) -> Outcome:
+    """Train, or go on training, until done or stopped; then make a movie of the previews.
+
+    Raises:
+        MienError: A state cannot be used, or the losses are no longer numbers.
+    """
     write_whole(folder / "settings.json", (json.dumps({**task.facts, "pace": asdict(pace)}, indent=1) + "\n").encode())
     with interruptible(control, tell) as listened:
         step = train(task, pace, folder, tell, listened)
     with in_turn():
         movie = write_timelapse(folder / "previews", folder / "previews.mp4")
-    return Outcome((str(arguments.output), str(curves), *([] if movie is None else [str(movie)])), done=step)
+    written = (product.identity, product.curves, *([] if movie is None else [movie]))
+    return Outcome(tuple(map(str, written)), done=step)
 
 
 def swap_shape(preset: str, widths: Mapping[str, int]) -> SwapShape:

@@ -9,17 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.files.identities import IdentityFile, Likeness, write_identity
-from mien.files.whole import write_whole
 from mien.models.critic import PatchCritic, fooled, told_apart
 from mien.models.unet import PairedNetwork, PairedShape
 from mien.ops.tiles import tiled
 from mien.train import losses as measure
 from mien.train.augment import random_of
-from mien.train.events import events
 from mien.train.features import Pyramid
 from mien.train.pairs import Pair, Views, patch
-from mien.train.record import Record, page
+from mien.train.product import Product
+from mien.train.record import Record
 from mien.train.sheets import display, write_grid
 from mien.train.stock import evenly
 
@@ -95,9 +93,7 @@ class PairedTask:
         setting: PairedSetting,
         seed: int,
         device: torch.device,
-        identity: Path,
-        likeness: Likeness,
-        curves: Path,
+        product: Product,
         digest: str,
         features: nn.Module | None = None,
     ) -> None:
@@ -114,7 +110,7 @@ class PairedTask:
         if features is not None and setting.weights.perceptual > 0:
             self._features = Pyramid(features, (1,)).to(device)
         self._learned, self._held, self._setting, self._seed = learned, held, setting, seed
-        self._identity, self._likeness, self._curves = identity, likeness, curves
+        self._product = product
 
     def make(self, step: int) -> Made:
         """Cut patches and let the network draw."""
@@ -170,20 +166,10 @@ class PairedTask:
     def keep(self, network: nn.Module, record: Record, step: int) -> None:
         """Write the identity and the page of curves."""
         tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-        setting = self._setting
-        facts = {
-            **{key: self.facts[key] for key in ("shape", "size", "view", "coverage", "encoding")},
-            "training": {
-                **{key: self.facts[key] for key in ("views", "weights", "batch", "seed", "pairs")},
-                "steps": step,
-                "held_out": record.held[-1][1] if record.held else None,
-                "losses": record.losses[-1][1] if record.losses else {},
-            },
-        }
-        write_identity(self._identity, IdentityFile("paired", self._likeness, facts, tensors))
-        told = {"steps": str(step), "pairs": str(len(self._learned)), "network": str(setting.shape)}
-        write_whole(self._curves, page(record, self._identity.name, told).encode())
-        write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
+        facts = {key: self.facts[key] for key in ("shape", "size", "view", "coverage", "encoding")}
+        training = {key: self.facts[key] for key in ("views", "weights", "batch", "seed", "pairs")}
+        told = {"pairs": str(len(self._learned)), "network": str(self._setting.shape)}
+        self._product.write("paired", facts, training, tensors, record, step, told)
 
     def _evenly(self, most: int) -> list[Pair]:
         """At most so many of the held-out pairs, evenly spread."""

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mien.files.identities import IdentityFile, Likeness, write_identity
-from mien.files.whole import write_whole
 from mien.models.motion import Motion, MotionNetwork
 from mien.models.motion_critic import MotionCritic
 from mien.models.motion_fields import Keypoints, inverse
@@ -19,9 +17,9 @@ from mien.train import losses as measure
 from mien.train.augment import random_of
 from mien.train.bend import Bend, random_bend
 from mien.train.clips import Clip, Variety, as_pictures, pairs
-from mien.train.events import events
 from mien.train.features import Pyramid, RandomFeatures
-from mien.train.record import Record, page
+from mien.train.product import Product
+from mien.train.record import Record
 from mien.train.sheets import display, write_grid
 
 SHOWN = 5
@@ -97,9 +95,7 @@ class ReenactTask:
         setting: ReenactSetting,
         seed: int,
         device: torch.device,
-        identity: Path,
-        likeness: Likeness,
-        curves: Path,
+        product: Product,
         digest: str,
         features: nn.Module | None = None,
     ) -> None:
@@ -116,7 +112,7 @@ class ReenactTask:
         self.device, self.batch = device, setting.batch
         self.facts: Mapping[str, Any] = {"kind": "reenact", "seed": seed, "clips": digest, **asdict(setting)}
         self._learned, self._held, self._setting, self._seed = learned, held, setting, seed
-        self._identity, self._likeness, self._curves = identity, likeness, curves
+        self._product = product
 
     def make(self, step: int) -> Moved:
         """Take pairs, bend the second of each, find keypoints, and let the network draw."""
@@ -189,22 +185,11 @@ class ReenactTask:
             name: value.detach().cpu().half() if value.ndim > 1 else value.detach().cpu()
             for name, value in network.state_dict().items()
         }
-        facts = {
-            "shape": self.facts["shape"],
-            "coverage": self.facts["coverage"],
-            "training": {
-                **{key: self.facts[key] for key in ("variety", "weights", "batch", "seed", "clips", "features")},
-                "steps": step,
-                "held_out": record.held[-1][1] if record.held else None,
-                "losses": record.losses[-1][1] if record.losses else {},
-            },
-        }
-        write_identity(self._identity, IdentityFile("reenact", self._likeness, facts, tensors))
+        facts = {key: self.facts[key] for key in ("shape", "coverage")}
+        training = {key: self.facts[key] for key in ("variety", "weights", "batch", "seed", "clips", "features")}
         frames = sum(len(clip.frames) for clip in self._learned)
-        seen = f"{len(self._learned)}, {frames} frames"
-        told = {"steps": str(step), "clips": seen, "network": str(self.facts["shape"])}
-        write_whole(self._curves, page(record, self._identity.name, told).encode())
-        write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
+        told = {"clips": f"{len(self._learned)}, {frames} frames", "network": str(self.facts["shape"])}
+        self._product.write("reenact", facts, training, tensors, record, step, told)
 
 
 def panels(

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.files.identities import IdentityFile, Likeness, write_identity
-from mien.files.whole import write_whole
 from mien.models.critic import CodeCritic, PatchCritic, fooled, told_apart
 from mien.models.swap import Drawn, SwapNetwork, SwapShape
 from mien.train import losses as measure
 from mien.train.augment import Augment, choose, moved, plain_cut, random_of, recolored, toned
-from mien.train.events import events
-from mien.train.record import Record, page
+from mien.train.product import Product
+from mien.train.record import Record
 from mien.train.sheets import display, write_grid
 from mien.train.stock import Ahead, Stock, evenly
 
@@ -103,9 +101,7 @@ class SwapTask:
         setting: SwapSetting,
         seed: int,
         device: torch.device,
-        identity: Path,
-        likeness: Likeness,
-        curves: Path,
+        product: Product,
     ) -> None:
         torch.manual_seed(seed)
         network = SwapNetwork(setting.shape)
@@ -127,7 +123,7 @@ class SwapTask:
         }
         self._people, self._setting, self._seed = people, setting, seed
         self._ahead = Ahead(people, device)
-        self._identity, self._likeness, self._curves = identity, likeness, curves
+        self._product = product
 
     def make(self, step: int) -> Made:
         """Take pictures of both people, vary them, and let each be drawn from its bent picture."""
@@ -222,19 +218,10 @@ class SwapTask:
             for name, value in network.state_dict().items()
             if not name.startswith(("decoders.a.", "codes.a."))
         }
-        facts = {
-            **{key: self.facts[key] for key in ("shape", "coverage", "sets")},
-            "training": {
-                **{key: self.facts[key] for key in ("augment", "weights", "batch", "seed")},
-                "steps": step,
-                "held_out": record.held[-1][1] if record.held else None,
-                "losses": record.losses[-1][1] if record.losses else {},
-            },
-        }
-        write_identity(self._identity, IdentityFile("swap", self._likeness, facts, tensors))
-        told = {"steps": str(step), "network": f"{self._setting.shape}"}
-        write_whole(self._curves, page(record, self._identity.name, told).encode())
-        write_whole(self._curves.with_name("events.out.tfevents.mien"), events(record))
+        facts = {key: self.facts[key] for key in ("shape", "coverage", "sets")}
+        training = {key: self.facts[key] for key in ("augment", "weights", "batch", "seed")}
+        told = {"network": str(self._setting.shape)}
+        self._product.write("swap", facts, training, tensors, record, step, told)
 
     def _rows(self, step: int) -> list[Tensor]:
         random = random_of(self._seed, step)
