@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import hardshrink, pad
 
 from mien.models.aligned import MIDDLE, aligned_matrix, as_mesh, in_crop, outlines
 from mien.ops.choose import choose
@@ -102,8 +102,7 @@ def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_wid
         for (left, top), (high, wide) in _bands(part[3] > 0, back, (height, width), image.is_cuda):
             here = (..., slice(top, top + high), slice(left, left + wide))
             laid = warp(part, _moved(-left, -top) @ back, (high, wide))
-            soft = laid[3:].clamp(0, 1)
-            soft.mul_(soft > LEAST)
+            soft = hardshrink(laid[3:].clamp(0, 1), LEAST)
             result[here] = choose(soft > 0, laid[:3], image[here])
             mask[here] = soft
     return Layer(result, mask, plate.corner, face_width, {"identity": mask})

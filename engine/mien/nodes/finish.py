@@ -12,7 +12,7 @@ from mien.ops import blend, light, mixed, region, seam
 from mien.ops import lattice as lattices
 from mien.ops.choose import choose
 from mien.ops.lattice import Lattice, lattice
-from mien.ops.mesh_warp import opening
+from mien.ops.mesh_warp import openings
 from mien.ops.wrap import light_wrap
 from mien.types import Face, Image, Layer, Matte, Plate, White, Window
 
@@ -197,5 +197,4 @@ def eyes_and_mouth(layer: Layer, face: Face) -> Matte:
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
     corner = layer.matte.new_tensor(layer.corner)
     outlines = [face.points[rim, :2].to(layer.matte) - corner for rim in OWN[face.scheme]]
-    mattes = [opening(outline, size, 0.03 * face.width, 0.02 * face.width) for outline in outlines]
-    return torch.stack(mattes).amax(0)
+    return openings(outlines, size, 0.03 * face.width, 0.02 * face.width)

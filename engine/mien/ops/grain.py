@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from mien.ops.bands import bands
-from mien.ops.choose import choose
 from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
@@ -366,22 +365,24 @@ def lay(
             continue
         place = (corner[0] + columns.start, corner[1] + rows.start)
         one, under, lacks = (part[..., rows, columns] for part in (image, matte, missing))
-        laid = _laid(one, under, lacks, grain, place, frame)
-        # Where nothing is shown nothing is laid, however wide the band is.
-        result[..., rows, columns] = choose(under > 0, laid, one)
+        torch.add(one, _drawn_on(one, under, lacks, grain, place, frame), out=result[..., rows, columns])
     return result
 
 
-def _laid(image: Image, matte: Matte, missing: Tensor, grain: Grain, corner: tuple[int, int], frame: int) -> Image:
+def _drawn_on(
+    image: Image, matte: Matte, missing: Tensor, grain: Grain, corner: tuple[int, int], frame: int
+) -> Tensor:
+    """(3, H, W) grain that a face lacks; none where its matte is 0."""
     unit = field((image.shape[-2], image.shape[-1]), corner, frame, grain, image.device)
     covered = matte.clamp(1e-3, 1)
-    raised = (2 / covered).sub_(1).clamp_max_(EDGE_GAIN**2)[0]
+    # Where nothing is shown nothing is laid.
+    raised = (2 / covered).sub_(1).clamp_max_(EDGE_GAIN**2).mul_(matte.sign().clamp_min_(0))[0]
     for channel, (row, ends) in enumerate(zip(grain.variance, grain.levels)):
         level = image[channel].clamp(*ends)
         spread = (level * row[2]).add_(row[1]).mul_(level).add_(row[0])
         spread.mul_(missing[channel].clamp_min(0)).mul_(raised)
         unit[channel].mul_(spread.clamp_min_(0).sqrt_())
-    return unit.add_(image)
+    return unit
 
 
 def _check(image: Image) -> None:

@@ -61,13 +61,18 @@ def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice
 
 def _weighted(front: Image, back: Image, matte: Matte, white: float) -> Tensor:
     """(..., 8, H, W) front, back and 1 under the weights that count, and the matte itself."""
-    both = torch.maximum(front, back)
-    peak = torch.maximum(torch.maximum(both[..., :1, :, :], both[..., 1:2, :, :]), both[..., 2:, :, :])
+    peak = torch.maximum(front[..., :1, :, :], back[..., :1, :, :])
+    for channel in (1, 2):
+        for picture in (front, back):
+            peak = torch.maximum(peak, picture[..., channel : channel + 1, :, :])
     # Fading out over an octave keeps grain from switching pixels on and off.
     dim = peak.mul_(-2 / max(white, NOTHING)).add_(2).clamp_(0, 1)
     matte = matte.clamp_min(0)
     weight = matte * dim
-    layers = torch.cat([front * weight, back * weight, weight, matte], -3)
+    layers = front.new_empty(*matte.shape[:-3], 8, *matte.shape[-2:])
+    for start, picture in ((0, front), (3, back)):
+        torch.mul(picture, weight, out=layers[..., start : start + 3, :, :])
+    layers[..., 6:7, :, :], layers[..., 7:, :, :] = weight, matte
     if bool(torch.isfinite(layers.sum())):
         return layers
     matte = matte.nan_to_num(0.0)

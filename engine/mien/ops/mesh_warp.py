@@ -6,6 +6,8 @@ half numbers and whose step follows the face, not the picture, so that their cos
 either; a smooth spline carries them to pixels.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -169,7 +171,20 @@ def polygon_distance(points: Tensor, polygon: Tensor) -> Tensor:
 
 def opening(polygon: Tensor, size: tuple[int, int], soft: float, grow: float = 0.0) -> Tensor:
     """(1, H, W) matte of a small (K, 2) polygon grown by ``grow`` pixels, fading inward over ``soft`` pixels."""
-    matte = polygon.new_zeros(1, *size)
+    return openings([polygon], size, soft, grow)
+
+
+def openings(polygons: Sequence[Tensor], size: tuple[int, int], soft: float, grow: float = 0.0) -> Tensor:
+    """(1, H, W) the largest of the ``opening`` of several polygons at every pixel."""
+    matte = polygons[0].new_zeros(1, *size)
+    for polygon in polygons:
+        _open(matte, polygon, soft, grow)
+    return matte
+
+
+def _open(matte: Tensor, polygon: Tensor, soft: float, grow: float) -> None:
+    """Draw an opening into a (1, H, W) matte."""
+    size = (matte.shape[-2], matte.shape[-1])
     left, top = (max(0, int(v)) for v in (polygon.amin(0) - grow - 1).tolist())
     right, bottom = (min(n, int(v) + 2) for n, v in zip((size[1], size[0]), (polygon.amax(0) + grow).tolist()))
     if right > left and bottom > top:
@@ -181,8 +196,8 @@ def opening(polygon: Tensor, size: tuple[int, int], soft: float, grow: float = 0
         if step > 1:
             distance = F.interpolate(distance[None], scale_factor=step, mode="bilinear", align_corners=False)[0]
         distance = distance[:, step : step + bottom - top, step : step + right - left] - grow
-        matte[:, top:bottom, left:right] = ramp(-distance, -0.5, soft)
-    return matte
+        part = matte[:, top:bottom, left:right]
+        torch.maximum(part, ramp(-distance, -0.5, soft), out=part)
 
 
 def affine(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:

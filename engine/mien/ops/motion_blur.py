@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
 from mien.ops import mesh_warp, region
 from mien.ops.bands import bands
@@ -125,8 +126,7 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     there_matte.zero_()
     finite = bool(torch.isfinite(part_image.sum()))
     for here, smeared in _smeared(layers, part_motion, samples, reach):
-        cover = smeared[3:].clamp_(0, 1)
-        cover.mul_(cover > LEAST)
+        cover = hardshrink(smeared[3:].clamp_(0, 1), LEAST)
         before, shows = part_image[here], cover > 0
         if not finite:
             shows = shows & torch.isfinite(before)

@@ -1,10 +1,8 @@
 """Where a tracked face shows skin: what color and light are measured on."""
 
-import torch
-
 from mien import mesh
 from mien.ops.hull import face_outline, polygon_matte
-from mien.ops.mesh_warp import opening
+from mien.ops.mesh_warp import openings
 from mien.types import Matte, Points
 
 INSET = 0.88
@@ -29,5 +27,5 @@ def skin(points: Points, scheme: str, size: tuple[int, int], width: float) -> Ma
     outline = face_outline(points, scheme, FOREHEAD)
     center = outline.mean(0, keepdim=True)
     inside = polygon_matte(center + INSET * (outline - center), (0, 0), size)
-    holes = [opening(points[rim, :2], size, 0.02 * width, 0.03 * width) for rim in FEATURES[scheme]]
-    return inside.to(points) * (1 - torch.stack(holes).amax(0).to(points))
+    holes = openings([points[rim, :2] for rim in FEATURES[scheme]], size, 0.02 * width, 0.03 * width)
+    return inside.to(points) * (1 - holes)
