@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mien import recipe as recipes
+from mien.files.stills import read_headers
+from mien.files.window import write_window
 from mien.recipe import Recipe
 from mien.run import freshness
 from mien.session import Session, View
-from shots import FIRST, SIZE, make_shot, read_exr
+from shots import FIRST, SIZE, make_shot, read_exr, write_exr
 
 FRAME = FIRST + 1
 ROLES = ("raw", "face", "matte")
@@ -69,6 +72,39 @@ def test_a_proxy_fills_the_plates_window_with_nearly_the_same_face(recipe: Recip
     assert (proxy["matte"][..., 3] == 1).all()
     assert np.abs(proxy["face"].astype(float) - whole["face"])[sure].mean() < 0.05
 
+
+def test_what_the_converter_drew_is_written_again_only_where_it_is_another(recipe: Recipe) -> None:
+    edge = replace(recipe, steps=recipes.change_steps(recipe.steps, {"matte_edge.soften": 0.031}))
+    with Session("cpu") as session:
+        session.solve(recipe, quiet)
+
+        def roles(one: Recipe, scale: float) -> list[str]:
+            written = session.place(View(one, FRAME, scale=scale))["written"]
+            return [Path(path).stem.split("_")[1].split(".")[0] for path in written]
+
+        assert roles(recipe, 0.5) == [*ROLES]
+        assert roles(edge, 0.5) == ["face", "matte"]
+        kept = files(recipe)["raw"]
+        Path(recipe.output.folder, "host", f"shot_raw.{FRAME}.exr").unlink()
+        assert roles(edge, 0.5) == [*ROLES]
+        assert np.array_equal(files(recipe)["raw"], kept)
+        assert roles(edge, 0.25) == roles(edge, 1.0) == roles(recipe, 0.5) == [*ROLES]
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (-3, 5)])
+def test_a_region_fills_its_window_as_another_reader_sees_it(tmp_path: Path, origin: tuple[int, int]) -> None:
+    path = tmp_path / "window.exr"
+    write_exr(path, np.zeros((7, 12, 3), np.float32))
+    header = replace(read_headers(path)[0], origin=origin)
+    planes = {name: torch.rand(4, 6, generator=torch.manual_seed(3)) for name in "RGA"}
+    write_window(path, header, planes, (8, -2), around={"G": -9.5}, attributes={"colorInteropID": "data"})
+    spec, pixels = read_exr(path)
+    assert (spec.x, spec.y) == origin == (spec.full_x, spec.full_y)
+    assert (spec.width, spec.height, spec["colorInteropID"]) == (12, 7, "data")
+    for name in "RGA":
+        want = np.full((7, 12), -9.5 if name == "G" else 0.0, np.float32)
+        want[0:2, 8:12] = planes[name][2:4, :4].half().float()
+        assert np.array_equal(pixels[..., spec.channelnames.index(name)], want)
 
 
 def test_changed_settings_show_at_once_though_the_shot_was_solved_with_others(recipe: Recipe) -> None:

@@ -73,6 +73,7 @@ def layout(
     size: tuple[int, int],
     corner: tuple[int, int],
     window: tuple[int, int],
+    origin: tuple[int, int] = (0, 0),
     aspect: float = 1.0,
     pixels: str = "half",
     attributes: Mapping[str, str] | None = None,
@@ -84,6 +85,7 @@ def layout(
         size: Width and height of the data window.
         corner: Its top-left pixel.
         window: Width and height of the display window.
+        origin: Its top-left pixel.
         aspect: Pixel aspect.
         pixels: ``half`` or ``float``.
         attributes: What else the header says, as text.
@@ -91,14 +93,14 @@ def layout(
     names = tuple(sorted(channels, key=lambda name: name.encode()))
     if not names or len(set(names)) != len(names) or max(map(len, names)) > 31 or min(*size, *window) < 1:
         raise ValueError(f"no EXR can hold the channels {names} at {size} in {window}")
-    (width, height), (x, y), (display_width, display_height) = size, corner, window
+    (width, height), (x, y), (display_width, display_height), (left, top) = size, corner, window, origin
     code, wide = (1, 2) if pixels == "half" else (2, 4)
     listed = b"".join(name.encode() + struct.pack("<xiB3xii", code, 0, 1, 1) for name in names) + b"\0"
     entries = [
         ("channels", "chlist", listed),
         ("compression", "compression", b"\0"),
         ("dataWindow", "box2i", struct.pack("<4i", x, y, x + width - 1, y + height - 1)),
-        ("displayWindow", "box2i", struct.pack("<4i", 0, 0, display_width - 1, display_height - 1)),
+        ("displayWindow", "box2i", struct.pack("<4i", left, top, left + display_width - 1, top + display_height - 1)),
         ("lineOrder", "lineOrder", b"\0"),
         ("pixelAspectRatio", "float", struct.pack("<f", aspect)),
         ("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
@@ -204,6 +206,13 @@ class HandOver:
 
 
 def _fill(memory: mmap.mmap, shape: Layout, top: int, planes: Mapping[str, Tensor]) -> None:
+    target = begun(memory, shape, top)
+    for index, name in enumerate(shape.channels):
+        target[:, index].copy_(planes[name])
+
+
+def begun(memory: mmap.mmap | bytearray | memoryview, shape: Layout, top: int) -> Tensor:
+    """Write all but the pixels of a file into memory; the pixels are (height, channels, width), to be filled in."""
     memory[: len(shape.header)] = shape.header
     kind = np.float16 if shape.pixels == "half" else np.float32
     rows = np.ndarray((shape.height, 2), "<i4", memory, shape.offset - 8, (shape.stride, 4))
@@ -212,9 +221,7 @@ def _fill(memory: mmap.mmap, shape: Layout, top: int, planes: Mapping[str, Tenso
     wide = kind().itemsize
     strides = (shape.stride, shape.width * wide, wide)
     values = np.ndarray((shape.height, len(shape.channels), shape.width), kind, memory, shape.offset, strides)
-    target = torch.from_numpy(values)
-    for index, name in enumerate(shape.channels):
-        target[:, index].copy_(planes[name])
+    return torch.from_numpy(values)
 
 
 def read_back(path: Path, shape: Layout) -> dict[str, Tensor]:

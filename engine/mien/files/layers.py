@@ -138,7 +138,6 @@ def write_host(
     provenance: Mapping[str, str],
     color: str | None = None,
     pixel_type: PixelType = "half",
-    compression: str = "zip",
 ) -> None:
     """Write the pictures for hosts that take single layers and full windows: raw, face, and last the matte.
 
@@ -154,7 +153,6 @@ def write_host(
         finite = np.nan_to_num(picture, nan=0.0, posinf=float(_HALF_MAX), neginf=-float(_HALF_MAX))
         full = _placed(_stored(finite, np.float16 if pixel_type == "half" else np.float32), region, header.display, 0.0)
         spec = _spec(header, header.display, ("R", "G", "B"), pixel_type, color, provenance)
-        spec["compression"] = compression
         _write(path, [(spec, full)])
     shape = np.empty((header.display.height, header.display.width, 4), np.float32)
     lowest = min(0.0, float(distance.min())) if distance.size else 0.0
@@ -162,7 +160,6 @@ def write_host(
         shape[..., index] = _placed(values[..., None], region, header.display, around)[..., 0]
     shape[..., 3] = 1.0
     spec = _spec(header, header.display, ("R", "G", "B", "A"), "float", _DATA, provenance)
-    spec["compression"] = compression
     _write(paths[2], [(spec, shape)])
 
 

@@ -1,19 +1,23 @@
 """One frame as a host's own files, at once: what a render would write, or the best that is known while values move."""
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mien.deliver import Destination, compute, write
-from mien.files.layers import write_host
+from mien.files.layers import read_provenance
 from mien.files.stills import Header
+from mien.files.window import write_window
 from mien.job import Job, frame_key
 from mien.ops.distance import signed_distance
 from mien.recipe import digest
-from mien.types import Layer, Plate
+from mien.session.picture import HALF_MAX
+from mien.types import Layer, MienError, Plate
 
 Layers = tuple[Plate, Layer, Layer]
 
@@ -41,39 +45,64 @@ def place_frame(
         key = key if final else digest("provisional", key, state)
         plate, raw, layer = layers or (None, None, None)
         write(destination, compute(destination, frame, key, header, None, plate, raw, layer, ("hold_out",)))
+        written = list(destination.files(frame).values())
     else:
-        _write_provisional(destination, header, frame, factor, digest("provisional", key, factor, state), layers)
-    return {"written": [str(path) for path in destination.files(frame).values()], "final": final}
+        key = digest("provisional", key, factor, state)
+        written = _write_provisional(destination, header, frame, factor, key, layers)
+    return {"written": [str(path) for path in written], "final": final}
 
 
 def _write_provisional(
     destination: Destination, header: Header, frame: int, factor: int, key: str, layers: Layers
-) -> None:
-    """The frame at the plate's size, uncompressed: it is looked at once and written again soon."""
+) -> list[Path]:
+    """The frame at the plate's size, uncompressed, as halves: it is looked at once and written again soon.
+
+    The order is that of a render: the matte last, as it says that the frame is there. What the converter drew is not
+    written where it is there already; which files were written is returned.
+    """
     job, files = destination.job, destination.files(frame)
     _, raw, layer = layers
     to_layer = job.colors.from_working(destination.layer_space)
-    held = layer.mattes.get("hold_out")
-    matte = _array(enlarged(layer.matte, factor))[..., 0]
-    write_host(
-        (files["raw"], files["face"], files["matte"]),
-        header,
-        raw=_array(enlarged(to_layer(raw.image), factor)),
-        face=_array(enlarged(to_layer(layer.image), factor)),
-        matte=matte,
-        distance=_array(enlarged(signed_distance(layer.matte) * factor, factor))[..., 0],
-        hold_out=np.zeros_like(matte) if held is None else _array(enlarged(held, factor))[..., 0],
-        corner=(layer.corner[0] * factor, layer.corner[1] * factor),
-        provenance={**job.provenance, "frame_key": key, "frame": str(frame)},
-        color=job.colors.interop_id(destination.layer_space),
-        compression="none",
-    )
+    color = job.colors.interop_id(destination.layer_space)
+    told = {**job.provenance, "frame_key": key, "frame": str(frame)}
+    said = {f"mien:{name}": text for name, text in told.items()}
+    of_color = {**said, "colorInteropID": color} if color else said
+
+    def put(role: str, planes: Mapping[str, Tensor], corner: tuple[int, int], **more: Any) -> None:
+        at = (corner[0] * factor, corner[1] * factor)
+        write_window(files[role], header, planes, at, **more)
+
+    drawn = finite(to_layer(raw.image))
+    pixels = hashlib.blake2b(drawn.cpu().numpy().tobytes(), digest_size=16).hexdigest()
+    raw_key = digest(pixels, drawn.shape, raw.corner, factor, color, header.display, header.origin)
+    same = _raw_key(files["raw"]) == raw_key
+    if not same:
+        attributes = {**of_color, "mien:raw_key": raw_key}
+        put("raw", dict(zip("RGB", enlarged(drawn, factor))), raw.corner, around={}, attributes=attributes)
+    finished = enlarged(finite(to_layer(layer.image)), factor)
+    put("face", dict(zip("RGB", finished)), layer.corner, around={}, attributes=of_color)
+    distance = signed_distance(layer.matte) * factor
+    held = layer.mattes.get("hold_out", torch.zeros_like(layer.matte))
+    shape = enlarged(torch.cat([layer.matte, distance, held, torch.ones_like(held)]), factor)
+    around = {"G": min(0.0, float(distance.min())), "A": 1.0}
+    of_data = {**said, "colorInteropID": "data"}
+    put("matte", dict(zip("RGBA", shape)), layer.corner, around=around, attributes=of_data)
+    return [files[role] for role in ("face", "matte") if same] or list(files.values())
+
+
+def _raw_key(path: Path) -> str:
+    """What a file says of the face that the converter drew; empty where it is no provisional one."""
+    try:
+        return read_provenance(path).get("raw_key", "")
+    except MienError:
+        return ""
+
+
+def finite(picture: Tensor) -> Tensor:
+    """A picture that half floats can hold and hosts can mix: what is no number is 0, all else within their range."""
+    return picture.nan_to_num(nan=0.0, posinf=HALF_MAX, neginf=-HALF_MAX).clamp(-HALF_MAX, HALF_MAX)
 
 
 def enlarged(picture: Tensor, factor: int) -> Tensor:
     """A picture with pixels between its own, straight lines from one to the next; itself at factor 1."""
     return picture if factor == 1 else interpolate(picture[None], scale_factor=factor, mode="bilinear")[0]
-
-
-def _array(picture: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(picture.float().movedim(-3, -1).cpu().numpy())
