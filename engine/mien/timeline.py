@@ -24,6 +24,10 @@ OWN = "mien"
 """Name of our entry in a clip's metadata."""
 KEPT = "plate"
 """Under which key the media that an edit had before stays in the new one."""
+LONGEST = 80
+"""Letters of a shot's name: files are called after it, with numbers and endings."""
+FARTHEST = 1e9
+"""Frames from 00:00:00:00 that no rushes have."""
 NEAR = 1e-6
 """Frames by which rounding may miss."""
 DIGITS = 4
@@ -89,11 +93,13 @@ def read_timeline(path: Path, rate: float) -> Any:
     text = edit_text(path)
     try:
         if path.suffix.lower() == ".edl":
-            timeline = otio.adapters.read_from_string(text, "cmx_3600", rate=rate)
+            timeline = otio.adapters.read_from_string(text, "cmx_3600", rate=exact_rate(rate))
         else:
             timeline = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:
-        raise MienError(f"{path} is no edit that can be read: {' '.join(str(error).split())[:300]}.") from error
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        rated = " Name its frame rate with --rate." if "rate" in said else ""
+        raise MienError(f"{path} is no edit that can be read: {said}.{rated}") from error
     if not isinstance(timeline, otio.schema.Timeline):
         raise MienError(f"{path} holds a {type(timeline).__name__}, not a timeline. Export the timeline by itself.")
     if not isinstance(timeline.tracks, otio.schema.Stack):
@@ -101,8 +107,14 @@ def read_timeline(path: Path, rate: float) -> Any:
     return timeline
 
 
+def exact_rate(rate: float) -> float:
+    """Frames per second as they are, of 23.976, 29.97 or 59.94 as people write them."""
+    exact = round(rate * 1.001) * 1000 / 1001
+    return exact if abs(rate - exact) < 0.005 else rate
+
+
 def events(timeline: Any, folder: Path) -> tuple[Event, ...]:
-    """The shots of an edit's picture tracks in order; clips that are switched off are left out.
+    """The shots of an edit's picture tracks in order, without sounds, bars, titles, and clips that are switched off.
 
     Args:
         timeline: From ``read_timeline``.
@@ -116,13 +128,21 @@ def events(timeline: Any, folder: Path) -> tuple[Event, ...]:
     for row, track in enumerate(timeline.video_tracks()):
         for number, clip in enumerate(track.find_clips(), start=1):
             where = f"Clip {number} of track {row + 1}"
-            if getattr(clip, "enabled", True):
+            if getattr(clip, "enabled", True) and _filmed(clip):
                 event = _event(clip, where, f"{'v' + str(row + 1) + '_' if row else ''}sh{10 * number:04d}", folder)
                 if event.name.lower() in names:
                     raise MienError(f"Two shots are called {event.name!r}. Give each a name of its own.")
                 names.add(event.name.lower())
                 found.append(event)
     return tuple(found)
+
+
+def _filmed(clip: Any) -> bool:
+    """Whether a clip shows rushes: sound may lie in a nested stack, and what an edit generates lies nowhere."""
+    schema = library().schema
+    inner = clip.parent()
+    sound = isinstance(inner, schema.Track) and inner.kind == schema.TrackKind.Audio
+    return not sound and not isinstance(clip.media_reference, schema.GeneratorReference)
 
 
 def _event(clip: Any, where: str, number: str, folder: Path) -> Event:
@@ -141,10 +161,12 @@ def _event(clip: Any, where: str, number: str, folder: Path) -> Event:
     speed = _speed(clip, called)
     before, after = _dissolves(clip)
     start, length = trimmed.start_time.value, trimmed.duration.value
+    if not (abs(start) + abs(length) * (1 + speed) + before * speed + after * speed < FARTHEST):
+        raise MienError(f"{called} lies beyond any rushes. Check its source range and its retime.")
     first = math.floor(start - before * speed + NEAR)
     last = math.ceil(start + (length - 1 + after) * speed - NEAR)
     name = told.get("shot")
-    shot = plain_name(str(name)) if name else plain_name("_".join([number, *(Path(call).stem for call in calls[:1])]))
+    shot = plain_name(str(name) if name else "_".join([number, *(Path(call).stem for call in calls[:1])]))[:LONGEST]
     media, begin = _media(clip, folder)
     return Event(shot, clip, calls, first, last, rate, media, begin, dict(told))
 

@@ -1,5 +1,7 @@
 """Edits: shots found by name and timecode, retimed, with handles; and the edit again with the results in it."""
 
+import re
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -198,6 +200,51 @@ def test_a_list_names_shots_that_there_are(made: Made, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no shot 'sh0011_A001C003'.*did you mean"):
         converted(made, edl, tmp_path / "out", shots=shots)
     assert not (tmp_path / "out").exists(), "nothing is written before all is clear"
+
+
+@pytest.mark.parametrize("rate", [29.97, 30000 / 1001])
+def test_drop_frame_timecode_and_names_of_old_systems(tmp_path: Path, rate: float) -> None:
+    path = tmp_path / "r\u00e9el 1.edl"
+    lines = EDL.replace("NON-DROP", "DROP").replace("A001C003_180214", "\u00c4pfel 1")
+    lines = re.sub(r"(\d\d:\d\d:\d\d):(\d\d)", r"\1;\2", lines)
+    path.write_bytes(lines.replace("\n", "\r\n").encode("cp1252"))
+    first, second = events(read_timeline(path, rate), tmp_path)
+    assert first.name == "sh0010_\u00c4pfel 1" and first.rate == Fraction(30000, 1001)
+    assert first.first == frames_of("01:00:00;03", Fraction(30000, 1001)) == 107895
+    assert second.first == frames_of("01:00:00;02", Fraction(30000, 1001))
+    with pytest.raises(MienError, match="--rate"):
+        events(read_timeline(path, 24), tmp_path)
+
+
+def test_what_shows_no_rushes_is_left_out_and_names_fit_into_file_systems() -> None:
+    sound = otio.schema.Stack("s", [otio.schema.Track("a", [clip_of("boom", 0, 9)], kind="Audio")])
+    bars = clip_of("bars", 0, 5, media_reference=otio.schema.GeneratorReference("bars", "SMPTEBars"))
+    nested = otio.schema.Stack("n", [otio.schema.Track("v", [clip_of("inside", 30, 4)], kind="Video")])
+    gap = otio.schema.Gap(source_range=clip_of("", 0, 8).source_range)
+    found = events(timeline_of(bars, gap, sound, nested, clip_of("x" * 400, 0, 2)), Path())
+    assert [(event.calls[0][:9], event.first, event.last) for event in found] == [("inside", 30, 33), ("x" * 9, 0, 1)]
+    assert len(found[1].name) <= 80
+
+
+@pytest.mark.parametrize(("start", "length"), [(1e30, 5), (-1e12, 5), (0, 1e30)])
+def test_times_that_no_rushes_have_are_refused(start: float, length: float) -> None:
+    with pytest.raises(MienError, match="beyond any rushes"):
+        events(timeline_of(clip_of("a", start, length)), Path())
+
+
+def test_an_edit_in_a_zip_is_read_and_a_deep_one_is_not(tmp_path: Path) -> None:
+    text = otio.adapters.write_to_string(timeline_of(clip_of("a", 3, 4)), "otio_json")
+    path = tmp_path / "cut.otioz"
+    with zipfile.ZipFile(path, "w") as bundle:
+        bundle.writestr("content.otio", text)
+    assert events(read_timeline(path, 24), tmp_path)[0].first == 3
+    (tmp_path / "cut.otiod").mkdir()
+    (tmp_path / "cut.otiod" / "content.otio").write_text(text)
+    assert events(read_timeline(tmp_path / "cut.otiod", 24), tmp_path)[0].last == 6
+    for content in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a": ' * 300 + "1" + "}" * 300):
+        (tmp_path / "deep.otio").write_text(content)
+        with pytest.raises(MienError, match="nested more than"):
+            read_timeline(tmp_path / "deep.otio", 24)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "no edit", '{"OTIO_SCHEMA": "Clip.1"}'])

@@ -33,9 +33,9 @@ class Work:
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """What must be right: curves and identities. Which states of a training are kept depends on when it was stopped."""
-    found = contents(folder).items()
-    return {name: content for name, content in found if name.endswith((".json", ".safetensors")) and "state." not in name}
+    """What must be right: curves and identities. Which states a training keeps depends on when it was stopped."""
+    kept = (".json", ".safetensors")
+    return {name: one for name, one in contents(folder).items() if name.endswith(kept) and "state." not in name}
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 Public: ``edit_text``, ``BUNDLES``.
 """
 
+import json
 import re
 import zipfile
 import zlib
@@ -13,12 +14,13 @@ from mien.types import MienError
 
 BUNDLES = (".otioz", ".otiod")
 """Endings of edits that lie in a zip file or in a folder, with their media."""
-LARGEST = 1 << 28
+LARGEST = 1 << 27
 """Bytes of the largest edit that is read."""
 DEEPEST = 200
 """Brackets within brackets: a stack in a track in a stack takes a dozen."""
 CONTENT = "content.otio"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)', re.DOTALL)
+_RETIME = re.compile(r"^M2\s.*$", re.MULTILINE)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -38,9 +40,12 @@ def edit_text(path: Path) -> str:
     if _too_deep(content):
         raise MienError(f"{path} is nested more than {DEEPEST} deep. Flatten it, and export it again.")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+        text = content.decode("utf-8-sig")
+        # OpenTimelineIO's parser is in C++, and some of what is no JSON ends the process there.
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise MienError(f"{path} is no edit that can be read: {error}. Export it again.") from error
+    return text
 
 
 def _zipped(path: Path) -> bytes:
@@ -59,9 +64,11 @@ def _zipped(path: Path) -> bytes:
 def _lines(content: bytes) -> str:
     """Old systems write names in the code page of their Windows."""
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        text = content.decode("cp1252", "replace")
+    # The time of a retime is not looked at, but must be without drop frames to be read.
+    return _RETIME.sub(lambda line: line[0].replace(";", ":"), text)
 
 
 def _too_deep(content: bytes) -> bool:
@@ -71,4 +78,4 @@ def _too_deep(content: bytes) -> bool:
             return False
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     # What never closes is no JSON: the parser says where, if it is no deeper than what it may be.
-    return len(brackets) > DEEPEST
+    return b"[]" in brackets or b"{}" in brackets or len(brackets) > DEEPEST
