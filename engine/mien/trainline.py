@@ -35,6 +35,7 @@ def faceset(
     detector: Annotated[str, typer.Option(help="builtin, face-alignment or onnx.")] = "builtin",
     weights: Annotated[Path | None, typer.Option(help="Folder of networks, for --detector onnx.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    sheets: Annotated[bool, typer.Option("--sheets", help="Write contact sheets of all faces.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Track the sources again.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Tell progress as JSON lines on stdout.")] = False,
 ) -> None:
@@ -70,6 +71,7 @@ def faceset(
         ocio=ocio,
         tracking=TrackArguments(detector=detector, weights=weights, device=device),
         force=force,
+        sheets=sheets,
     )
     with teller(json) as tell:
         conclude(make_faceset(arguments, tell), tell)

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,9 @@ from facesets.sets import COLORS, SIZE, a_face, made, plate, turned
 from mien import mesh
 from mien.commands.faceset import FacesetArguments, _cut, make_faceset
 from mien.facesets.extract import CropShape, Gathered, opening, take
-from mien.facesets.report import advise, uncovered
+from mien.facesets.report import advise, shown, uncovered
 from mien.facesets.selection import Selection, select
+from mien.facesets.sheets import ACROSS, CAPTION, SIDE
 from mien.files.faceset import read_face, read_faceset, write_face
 from mien.files.shot import open_shot
 from mien.models.aligned import FACE, aligned_matrix, in_crop
@@ -200,6 +202,22 @@ def test_sets_are_joined_and_filtered_by_the_command(tmp_path):
         assert np.isfinite(read_face(both.picture(row), SIZE)).all()
     page = (tmp_path / "all" / "report.html").read_text()
     assert page.count("data:image/jpeg") == 2 and "http" not in page.replace("http-equiv", "")
+
+
+def test_contact_sheets_show_every_face_in_order(tmp_path):
+    made(tmp_path, [(yaw, 0) for yaw in range(-48, 50, 4)])
+    many = FacesetArguments((str(tmp_path),), tmp_path, choice=Selection(order="yaw"), sheets=True)
+    outcome = make_faceset(many, lambda _: None)
+    page = cv2.imread(str(tmp_path / "sheets" / "0001.jpg"))
+    assert outcome.written[-1].endswith("0001.jpg")
+    assert page.shape == (2 * (SIDE + CAPTION), ACROSS * SIDE, 3)
+    found = read_faceset(tmp_path)
+    last = shown(found, 24, SIDE, COLORS)[0][..., ::-1].astype(float)
+    there = page[SIDE + CAPTION :, 4 * SIDE : 5 * SIDE][:SIDE].astype(float)
+    assert np.abs(there - last).mean() < 6
+    assert page[SIDE + CAPTION :, 5 * SIDE + 4 :].max() < 40
+    make_faceset(replace(many, sheets=False), lambda _: None)
+    assert not list((tmp_path / "sheets").iterdir())
 
 
 def test_nothing_left_is_said(tmp_path):

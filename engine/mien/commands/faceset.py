@@ -21,6 +21,7 @@ from mien.facesets.extract import CropShape, Gathered, Taken, take
 from mien.facesets.foreign import ForeignFace, count_foreign_faces, is_foreign, list_sources, read_foreign_faces
 from mien.facesets.report import write_report
 from mien.facesets.selection import Selection, select
+from mien.facesets.sheets import clear_sheets, write_sheets
 from mien.files.faceset import FaceSet, SetFace, is_faceset, read_faceset, write_face, write_faceset
 from mien.files.shot import MOVIES, STILLS, Shot, open_shot, read_region
 from mien.files.tracks import read_tracks
@@ -59,6 +60,7 @@ class FacesetArguments:
         colorspace: Color space of the sources.
         tracking: How faces are found.
         force: Track sources again.
+        sheets: Write contact sheets too.
     """
 
     sources: tuple[str, ...]
@@ -73,6 +75,7 @@ class FacesetArguments:
     ocio: str | None = None
     tracking: TrackArguments = field(default_factory=TrackArguments)
     force: bool = False
+    sheets: bool = False
 
 
 def make_faceset(arguments: FacesetArguments, tell: Tell) -> Outcome:
@@ -114,7 +117,12 @@ def make_faceset(arguments: FacesetArguments, tell: Tell) -> Outcome:
     report, advice = write_report(folder / "report.html", kept, other, colors)
     for line in advice:
         tell(Note(line, "warning"))
-    return Outcome((str(folder / "faceset.json"), str(report)), done=len(kept.faces), failed=failed)
+    clear_sheets(folder)
+    pages = []
+    for done, page in write_sheets(kept, colors) if arguments.sheets else ():
+        pages.append(str(page))
+        tell(Advance("faceset", done, len(kept.faces), done))
+    return Outcome((str(folder / "faceset.json"), str(report), *pages[:1]), done=len(kept.faces), failed=failed)
 
 
 def _joined(sources: tuple[str, ...]) -> FaceSet:
