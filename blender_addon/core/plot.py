@@ -38,7 +38,7 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], size: tuple[int, i
         rows = np.array([_row(heights[column], low, high, height) for column in drawn])
         for place, (column, row) in enumerate(zip(drawn, rows)):
             before = rows[max(place - 1, 0)]
-            picture[min(row, before) : max(row, before) + 1, column, :3] = COLORS[number % len(COLORS)]
+            picture[max(min(row, before) - 1, 0) : max(row, before) + 2, column, :3] = COLORS[number % len(COLORS)]
     return picture
 
 

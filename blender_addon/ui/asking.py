@@ -22,7 +22,9 @@ class Waiting:
 
 def refuse(operator: Any, scene: Any, words: str) -> set[str]:
     """Say what is wrong with a scene's shot, and do nothing."""
-    speaking(scene.session_uid).error = words
+    said = speaking(scene.session_uid)
+    said.error, said.text = words, said.text if said.busy else ""
+    runner.redraw()
     operator.report({"ERROR"}, words)
     return {"CANCELLED"}
 

@@ -4,6 +4,7 @@
 import json
 from typing import Any
 
+from ..core import colors
 from ..mien.hosts.frames import spoken
 from .props import state
 
@@ -28,7 +29,8 @@ def said_plate(scene: Any, answer: dict[str, Any]) -> None:
             "Press Write Fitting Plate."
         )
     state().warning = " ".join(warnings)
-    state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), answer.get("color", {}).get("plate", ""))
+    space = str(answer.get("color", {}).get("plate", ""))
+    state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), colors.NAMES.get(space, space))
 
 
 def fits(scene: Any) -> bool:

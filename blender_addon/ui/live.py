@@ -12,15 +12,15 @@ from typing import Any
 
 import bpy
 
-from ..core.shot import ShotError
+from ..core.shot import ROLES, ShotError
 from ..host import convert, shots
 from .chain import REFUSED, show, writing
 from .props import shot_of, speaking
 
 REST = 0.4
 """Seconds without a change after which the frame is wanted at full size."""
-LOOK = 0.03
-"""Seconds to the next look while live is on."""
+LOOK, SOON = 0.025, 0.01
+"""Seconds to the next look while live is on, and while the engine works."""
 
 
 class Eye:
@@ -32,6 +32,7 @@ class Eye:
         self.moved = 0.0
         self.fine = True
         self.scene = 0
+        self.shown: tuple[int, int] | None = None
         self.request: Any = None
         self.recipe: dict[str, Any] = {}
 
@@ -67,7 +68,8 @@ def step(engine: Callable[[], Any]) -> bool:
         eye.seen, eye.moved, eye.fine = now, time.monotonic(), False
     if eye.request is not None:
         return changed
-    resting = time.monotonic() - eye.moved > REST
+    # What is on its way to the viewer comes first: Blender and the engine share the processor.
+    resting = time.monotonic() - eye.moved > REST and not bpy.app.is_job_running("COMPOSITE")
     if now != eye.asked:
         _ask(engine, scene, now, None)
     elif resting and not eye.fine:
@@ -111,8 +113,12 @@ def _answered() -> bool:
     said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
     scene = shots.scene_of(eye.scene)
     if scene is not None and scene.frame_current == answer["frame"]:
+        there = (eye.scene, answer["frame"])
+        # Of another frame Blender may still hold what was written there before.
+        roles = tuple(map(convert.role_of, answer["written"])) if eye.shown == there else ROLES
+        eye.shown = there
         for node in shots.converts(scene):
-            convert.refresh(node.node_tree)
+            convert.refresh(node.node_tree, roles)
     return True
 
 
@@ -120,9 +126,11 @@ def forget() -> None:
     """Nothing is awaited any more."""
     if eye.request is not None:
         eye.request.cancel()
-    eye.request, eye.asked, eye.seen = None, "", ""
+    eye.request, eye.asked, eye.seen, eye.shown = None, "", "", None
 
 
 def interval(usual: float) -> float:
     """How soon the next turn is due."""
+    if eye.request is not None:
+        return SOON
     return LOOK if watched() is not None else usual

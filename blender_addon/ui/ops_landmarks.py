@@ -272,10 +272,11 @@ class MIEN_OT_clear_keys(bpy.types.Operator):
     def execute(self, context: Any) -> set[str]:
         """Remove their files."""
         try:
-            folder = keys_folder(context.scene)
+            folder, frame = keys_folder(context.scene), str(context.scene.frame_current)
+            if MIEN_OT_place_landmarks.poll(context):
+                frame = str(shown_frame(context, *first_file(shot_of(context.scene))))
         except REFUSED as error:
             return refuse(self, context.scene, str(error))
-        frame = str(context.scene.frame_current)
         gone = [path for path in folder.glob("*.json") if self.all or path.stem.rpartition("@")[2] == frame]
         for path in gone:
             path.unlink()

@@ -65,6 +65,7 @@ class MIEN_OT_shot_from_strip(Waiting, bpy.types.Operator):
     @classmethod
     def poll(cls, context: Any) -> bool:
         """With a strip."""
+        cls.poll_message_set("Select a strip of footage")
         return active_strip(context) is not None
 
     def execute(self, context: Any) -> set[str]:
@@ -101,7 +102,8 @@ class OnStrips:
         if bpy.app.version < SINCE:
             cls.poll_message_set("Needs Blender 5.2: older ones read 0 for all that is dialed on a strip")
             return False
-        return active_strip(context) is not None
+        editor = editing(context).sequence_editor
+        return editor is not None and len(editor.strips) > 0
 
 
 class MIEN_OT_add_strip_grade(OnStrips, bpy.types.Operator):
@@ -112,7 +114,10 @@ class MIEN_OT_add_strip_grade(OnStrips, bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         """Add the modifier."""
-        modifier = active_strip(context).modifiers.new("mien Grade", "COMPOSITOR")
+        strip = active_strip(context)
+        if strip is None:
+            return refuse(self, context.scene, "Select the strip to grade.")
+        modifier = strip.modifiers.new("mien Grade", "COMPOSITOR")
         modifier.node_group = groups.shared("strip_grade")
         return {"FINISHED"}
 
@@ -139,6 +144,8 @@ class MIEN_OT_add_strip_over(OnStrips, bpy.types.Operator):
             input1=chosen[0], input2=chosen[1],
         )  # fmt: skip
         effect.node_group = groups.shared("strip_over")
+        # Else Blender fades it in from the first frame to the last.
+        effect.use_default_fade, effect.effect_fader = False, 1.0
         return {"FINISHED"}
 
 

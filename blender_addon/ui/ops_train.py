@@ -131,6 +131,8 @@ def _show_pixels(name: str, pixels: Any) -> None:
         image = image or bpy.data.images.new(name, width, height, alpha=False)
         image.scale(width, height)
     image.pixels.foreach_set(pixels.reshape(-1))
+    # What is packed nobody is asked to save on leaving.
+    image.pack()
     image.update_tag()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The sidebar tab of the compositor and the sequencer."""
 
+import textwrap
 from typing import Any
 
 import bpy
@@ -10,39 +11,19 @@ from .facts import fits
 from .ops_nodes import offered
 from .props import state
 
-
-def work(layout: Any, scene: Any) -> None:
-    """Progress, what is missing, what went wrong with a scene's shot."""
-    said = state()
-    other = None if said.about in (0, scene.session_uid) else shots.scene_of(said.about)
-    if said.busy:
-        row = layout.row(align=True)
-        row.progress(factor=said.progress, text=f"{other.name}: {said.text}" if other is not None else said.text)
-        row.operator("mien.cancel", text="", icon="X")
-    if other is None:
-        if said.text and not said.busy:
-            layout.label(text=said.text)
-        if said.missing:
-            lines(layout, f"Missing: {said.missing}", "ERROR")
-        elif said.state:
-            lines(layout, said.state, "CHECKMARK")
-        for words, icon in ((said.error, "CANCEL"), (said.warning, "INFO")):
-            lines(layout, words, icon)
-    layout.operator("mien.open_log", icon="TEXT")
+LETTER, MARGIN = 6.5, 60.0
+"""Width of a letter, and what a line of a box leaves free beside it, in pixels of an unscaled screen."""
 
 
-def lines(layout: Any, words: str, icon: str) -> None:
+def lines(layout: Any, region: Any, words: str, icon: str) -> None:
     """A sentence over as many lines as the sidebar needs."""
     if not words:
         return
+    wide = (region.width / bpy.context.preferences.system.ui_scale - MARGIN) / LETTER
     box = layout.box().column(align=True)
-    line = ""
-    for word in words.split():
-        if len(line) + len(word) > 42:
-            box.label(text=line, icon=icon)
-            line, icon = "", "BLANK1"
-        line = f"{line} {word}".strip()
-    box.label(text=line, icon=icon)
+    for line in textwrap.wrap(words, max(int(wide), 20)):
+        box.label(text=line, icon=icon)
+        icon = "BLANK1"
 
 
 class Tab:
@@ -56,6 +37,33 @@ class Tab:
         """In the compositor and the sequencer."""
         space = context.space_data
         return space.type != "NODE_EDITOR" or space.tree_type == "CompositorNodeTree"
+
+
+class StatusPanel(Tab):
+    """Progress, what is missing, what went wrong with the scene's shot."""
+
+    bl_label = "mien"
+    bl_options = {"HIDE_HEADER"}
+
+    def draw(self, context: Any) -> None:
+        """What is said of running work, and the log."""
+        layout, said, region = self.layout, state(), context.region
+        other = None if said.about in (0, context.scene.session_uid) else shots.scene_of(said.about)
+        row = layout.row(align=True)
+        if said.busy:
+            row.progress(factor=said.progress, text=f"{other.name}: {said.text}" if other is not None else said.text)
+            row.operator("mien.cancel", text="", icon="X")
+        else:
+            row.label(text="" if other is not None else said.text)
+        row.operator("mien.open_log", text="", icon="TEXT")
+        if other is not None:
+            return
+        if said.missing:
+            lines(layout, region, f"Missing: {said.missing}", "ERROR")
+        elif said.state and not said.error:
+            lines(layout, region, said.state, "CHECKMARK")
+        for words, icon in ((said.error, "CANCEL"), (said.warning, "INFO")):
+            lines(layout, region, words, icon)
 
 
 class ShotPanel(Tab):
@@ -72,7 +80,7 @@ class ShotPanel(Tab):
             layout.operator("mien.update_nodes", icon="FILE_REFRESH", text=f"Update {offered()} Nodes")
         layout.prop(shot, "plate")
         row = layout.row(align=True)
-        row.prop(shot, "first")
+        row.prop(shot, "first", text="Range")
         row.prop(shot, "last", text="")
         layout.prop(shot, "folder")
         row = layout.row(align=True)
@@ -146,12 +154,12 @@ class PhotographsPanel(Tab):
 
 
 class ConvertPanel(Tab):
-    """Convert, and how that goes."""
+    """Convert, match, hand over to the farm."""
 
     bl_label = "Convert"
 
     def draw(self, context: Any) -> None:
-        """The buttons, progress and errors."""
+        """The buttons."""
         layout, shot = self.layout, context.scene.mien
         column = layout.column(align=True)
         column.operator("mien.convert_shot", icon="RENDER_ANIMATION")
@@ -161,7 +169,6 @@ class ConvertPanel(Tab):
         row.operator("mien.match", icon="KEYINGSET")
         column.operator("mien.farm", icon="NETWORK_DRIVE")
         layout.prop(shot, "live", toggle=True, icon="PLAY")
-        work(layout, context.scene)
 
 
 class SettingsPanel(Tab):
@@ -214,7 +221,7 @@ class TrainingPanel(Tab):
         row.operator(pausing, icon="PAUSE")
         row.operator("mien.train_stop", icon="SNAP_FACE")
         if said.training:
-            lines(layout, said.training, "INFO")
+            lines(layout, context.region, said.training, "INFO")
         layout.label(text="Images: mien preview, mien losses", icon="IMAGE_DATA")
 
 
@@ -242,15 +249,14 @@ class LandmarksPanel(Tab):
         column.operator("mien.import_markers", icon="TRACKER")
         column.operator("mien.clear_keys", icon="X")
         column.operator("mien.track", icon="FILE_REFRESH")
-        work(self.layout, context.scene)
 
 
-PANELS = (ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, TrainingPanel, ColorPanel)
+PANELS = (StatusPanel, ShotPanel, FacePanel, PhotographsPanel, ConvertPanel, SettingsPanel, TrainingPanel, ColorPanel)
 PLACES = (
     ("NODE", "NODE_EDITOR", PANELS),
-    ("SEQUENCER", "SEQUENCE_EDITOR", (StripPanel, *PANELS)),
-    ("IMAGE", "IMAGE_EDITOR", (LandmarksPanel,)),
-    ("CLIP", "CLIP_EDITOR", (LandmarksPanel,)),
+    ("SEQUENCER", "SEQUENCE_EDITOR", (StatusPanel, StripPanel, *PANELS[1:])),
+    ("IMAGE", "IMAGE_EDITOR", (StatusPanel, LandmarksPanel)),
+    ("CLIP", "CLIP_EDITOR", (StatusPanel, LandmarksPanel)),
 )
 
 

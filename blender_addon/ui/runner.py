@@ -25,7 +25,7 @@ from .props import preferences, speaking, state
 
 INTERVAL = 0.1
 NAP = 0.01
-REDRAWN = ("NODE_EDITOR", "SEQUENCE_EDITOR", "IMAGE_EDITOR", "CLIP_EDITOR", "PREFERENCES")
+REDRAWN = ("SEQUENCE_EDITOR", "IMAGE_EDITOR", "CLIP_EDITOR", "PREFERENCES")
 Finish = Callable[[Any, dict[str, Any]], None]
 Follow = Callable[[dict[str, Any]], None]
 
@@ -247,10 +247,13 @@ def show_frame(scene: int, frame: int | None = None) -> None:
 
 
 def redraw() -> None:
-    """Draw again what shows progress."""
+    """Draw again what shows progress: of the nodes the sidebar alone, as drawing the picture behind them takes long."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in REDRAWN:
+            if area.type == "NODE_EDITOR":
+                for region in (region for region in area.regions if region.type == "UI"):
+                    region.tag_redraw()
+            elif area.type in REDRAWN:
                 area.tag_redraw()
 
 

@@ -81,6 +81,35 @@ def test_a_grade_on_a_strip(scene, facts, tmp_path):
     assert np.abs(got[..., :3] - 2 * pixels[..., :3]).max() < 1e-3
 
 
+@pytest.mark.skipif(host.VERSION < (5, 2), reason="effects of the compositor on strips are new in 5.2")
+def test_a_face_is_laid_over_a_plate_on_the_timeline(scene, facts, tmp_path):
+    generator = np.random.default_rng(5)
+    plate = generator.uniform(0.1, 2, (16, 16, 4)).astype(np.float32)
+    plate[..., 3] = 1
+    alpha = generator.uniform(0, 1, (16, 16, 1)).astype(np.float32)
+    alpha[:4] = 0
+    face = np.concatenate([generator.uniform(0, 2, (16, 16, 3)).astype(np.float32) * alpha, alpha], -1)
+    _, strips = timeline(scene)
+    scene.sequencer_colorspace_settings.name = "Linear Rec.709"
+    for channel, (name, pixels) in enumerate((("plate", plate), ("face", face)), start=1):
+        strip = strips.new_image(name, str(host.write(tmp_path / f"{name}.exr", pixels)), channel, 1)
+        strip.colorspace_settings.name, strip.alpha_mode = "Linear Rec.709", "PREMUL"
+        strip.right_handle = 5
+        strip.select = channel == 1
+    assert "Select two strips" in host.said(bpy.ops.mien.add_strip_over)
+    for strip in strips:
+        strip.select = True
+    assert host.said(bpy.ops.mien.add_strip_over) == ""
+    (effect,) = [strip for strip in strips if strip.type == "COMPOSITOR"]
+    assert effect.channel == 3 and (int(effect.left_handle), int(effect.right_handle)) == (1, 5)
+    scene.render.resolution_x = scene.render.resolution_y = 16
+    scene.render.resolution_percentage = 100
+    scene.view_settings.view_transform = "Standard"
+    got = host.render(scene, [2], tmp_path / "out")[0]
+    truth = plate[..., :3] * (1 - alpha) + face[..., :3]
+    assert np.abs(got[..., :3] - truth).max() < 1e-3
+
+
 def test_strips_say_why_older_versions_cannot(scene, facts):
     editor, strips = timeline(scene)
     editor.active_strip = footage(strips, facts)
@@ -169,6 +198,7 @@ def test_a_training_is_started_paused_resumed_and_stopped(scene, facts, tmp_path
     scene.mien.likeness, scene.mien.release = "Nobody", "test release"
     assert host.said(bpy.ops.mien.train_start) == ""
     host.pump(lambda: colors_of("mien losses") > 3 or words.error)
+    assert not bpy.data.images["mien losses"].is_dirty
     assert bpy.data.images["mien preview"].size[0] > 0 and len(words.training) > 10
     assert words.error == "" and bpy.ops.mien.train_pause.poll()
     assert host.said(bpy.ops.mien.train_pause) == "" and words.paused
