@@ -49,6 +49,7 @@ class MIEN_OT_install_engine(bpy.types.Operator):
             preferences().engine_path = str(python)
             state().engine = "The engine is installed. Press Check."
 
+        state().engine = "Installing: a Python environment"
         runner.run(programs.Program(INSTALLING, finish, follow), commands)
         return {"FINISHED"}
 

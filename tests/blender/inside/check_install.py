@@ -105,3 +105,38 @@ def test_an_engine_that_is_not_there_is_an_error_in_words(scene):
 def test_without_online_access_the_engine_is_not_installed(scene):
     assert not bpy.app.online_access
     assert not bpy.ops.mien.install_engine.poll()
+
+
+def wheel(folder):
+    """A package that pip installs without going online."""
+    path = folder / "tiny-0.1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("tiny.py", "")
+        file.writestr("tiny-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 0.1\n")
+        file.writestr("tiny-0.1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("tiny-0.1.dist-info/RECORD", "")
+    return path
+
+
+def test_the_engine_is_installed_into_an_environment_of_its_own_and_the_log_says_how(scene, tmp_path):
+    system, words = bpy.context.preferences.system, bpy.context.window_manager.mien
+    chosen = bpy.context.preferences.addons[host.MODULE].preferences
+    kept = chosen.engine_path, chosen.engine_package
+    system.use_online_access = True
+    try:
+        chosen.engine_package = str(tmp_path / "nowhere.whl")
+        assert bpy.ops.mien.install_engine() == {"FINISHED"}
+        assert not bpy.ops.mien.install_engine.poll(), "one at a time"
+        host.pump(lambda: "not installed" in words.engine, 300)
+        bpy.ops.mien.open_log()
+        assert "nowhere.whl" in words.engine + bpy.data.texts["mien log"].as_string()
+        assert chosen.engine_path == kept[0]
+        chosen.engine_package = str(wheel(tmp_path))
+        assert bpy.ops.mien.install_engine() == {"FINISHED"}
+        host.pump(lambda: "is installed" in words.engine or "not installed" in words.engine, 300)
+        assert "Press Check" in words.engine
+        done = subprocess.run([chosen.engine_path, "-c", "import tiny"], env={}, capture_output=True, timeout=60)
+        assert done.returncode == 0 and "extension" in chosen.engine_path
+    finally:
+        chosen.engine_path, chosen.engine_package = kept
+        system.use_online_access = False

@@ -231,3 +231,19 @@ def test_one_frame_is_converted_alone(opened, shot, facts):
     finally:
         for path, content in before.items():
             path.write_bytes(content)
+
+
+def test_nodes_of_an_older_version_are_updated_and_the_shot_renders_to_the_same_bits(opened, shot, facts, tmp_path):
+    before = {(curve.data_path, curve.array_index) for curve in host.keys_of(host.tree_of(opened))}
+    links = len(host.tree_of(opened).links)
+    trees = [tree for tree in bpy.data.node_groups if tree.get("mien_kind")]
+    for tree in trees:
+        tree["mien_version"] = 0
+    host.dial(host.convert_node(opened), "matte_edge.grow", 0.03)
+    assert host.said(bpy.ops.mien.update_nodes) == ""
+    assert all(tree["mien_version"] > 0 for tree in bpy.data.node_groups if tree.get("mien_kind") and tree.users)
+    assert {(curve.data_path, curve.array_index) for curve in host.keys_of(host.tree_of(opened))} == before
+    assert len(host.tree_of(opened).links) == links
+    assert host.setting(host.convert_node(opened), "matte_edge.grow").default_value == pytest.approx(0.03)
+    for first, again in zip(shot[1], host.render(opened, frames_of(facts), tmp_path)):
+        assert host.same_bits(first, again)
