@@ -193,3 +193,12 @@ def test_what_cannot_be_farmed_is_refused(made: Made, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MienError, match="Cannot write"):
         bundle_of(made, tmp_path / "file")
+
+
+@openjd
+def test_the_template_of_a_training_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "farm.md").read_text("utf-8")
+    template = tmp_path / "train.yaml"
+    template.write_text(page[page.index("specificationVersion:") :].partition("```")[0])
+    checked = subprocess.run([OPENJD, "check", template], capture_output=True, text=True)
+    assert checked.returncode == 0 and "torchrun" in template.read_text(), checked.stdout + checked.stderr

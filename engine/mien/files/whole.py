@@ -9,6 +9,8 @@ from blake3 import blake3
 from mien.files.atomic import appearing
 from mien.types import MienError
 
+MOST_SHOWN = 1000
+"""Letters of a path in a message at most."""
 PIECE = 1 << 20
 """Bytes read at a time."""
 
@@ -38,10 +40,12 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
         MienError: The file cannot be read or is larger, which for ``what`` means that it is something else.
     """
     content = bytearray()
+    # Names that stand in files may be of any length.
+    shown = str(path)[:MOST_SHOWN]
     try:
         # A pipe or a device may never end.
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise MienError(f"{path} is no file. Check the path to the {what}.")
+            raise MienError(f"{shown} is no file. Check the path to the {what}.")
         with path.open("rb") as stream:
             # Reading up to the limit at once would set that much memory aside, however small the file.
             while len(content) <= limit and (piece := stream.read(PIECE)):
@@ -49,9 +53,9 @@ def read_small(path: Path, limit: int, what: str) -> bytes:
     except (OSError, ValueError) as error:
         # A path with a null or half a letter in it is a ValueError.
         reason = getattr(error, "strerror", None) or str(error)[:200]
-        raise MienError(f"Cannot read {path}: {reason}. Check the path to the {what}.") from error
+        raise MienError(f"Cannot read {shown}: {reason}. Check the path to the {what}.") from error
     if len(content) > limit:
-        raise MienError(f"{path} is larger than {limit >> 20} MiB, too large for a {what}. Check the path.")
+        raise MienError(f"{shown} is larger than {limit >> 20} MiB, too large for a {what}. Check the path.")
     return bytes(content)
 
 

@@ -111,7 +111,7 @@ def read_state(folder: Path, tell: Tell) -> Kept | None:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
             return Kept(step, facts, tensors)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            failure = MienError(f"{path} is damaged: {error}.")
+            failure = MienError(f"{path} is damaged: {str(error)[:200]}.")
             tell(Note(f"{failure} Going back to the one before.", "warning"))
     if failure is not None:
         raise MienError(f"{failure} Delete {folder} to start from the beginning.")
