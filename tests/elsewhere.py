@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _setup_privateuseone_for_python_backend("elsewhere")
+# Networks say where they want no mixed precision, and torch asks a device for its own.
+torch.elsewhere.get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]  # type: ignore[attr-defined]
 PLACE = torch.device("elsewhere", 0)
 aten = torch.ops.aten
 BETWEEN = {aten.copy_.default, aten._to_copy.default}
