@@ -23,6 +23,9 @@ TILES = 4
 """Tiles that a graphics card draws at once."""
 EDGE = 0.1
 """Share of a square's half side over which what is drawn into it fades out."""
+COUNTER = "num_batches_tracked"
+"""What old batch norms did not count."""
+Network = TypeVar("Network", bound=nn.Module)
 Shape = TypeVar("Shape", SwapShape, PairedShape, Pix2PixShape)
 WORDS = ("preset", "kind", "norm")
 """Fields of shapes that hold a word; all others hold numbers."""
@@ -35,8 +38,7 @@ def open_swap(file: IdentityFile, path: Path, colors: Colors, device: torch.devi
         MienError: The file's tensors do not fit what its header says.
     """
     shape = _shape(file, path, SwapShape)
-    network = SwapNetwork(shape, both=False)
-    _load(network, file.tensors, path)
+    network = _loaded(lambda: SwapNetwork(shape, both=False), file.tensors, path)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -55,8 +57,7 @@ def open_paired(file: IdentityFile, path: Path, colors: Colors, device: torch.de
         MienError: The file's tensors do not fit what its header says.
     """
     shape = _shape(file, path, PairedShape)
-    network = PairedNetwork(shape)
-    _load(network, file.tensors, path)
+    network = _loaded(lambda: PairedNetwork(shape), file.tensors, path)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     view, size, how = (file.facts.get(name) for name in ("view", "size", "encoding"))
     if view not in ("face", "outlines", "frame") or how not in ("display", "log") or not isinstance(size, int):
@@ -117,8 +118,7 @@ def open_pix2pix(
         MienError: The file's tensors do not fit what its header says.
     """
     shape = _shape(file, path, Pix2PixShape)
-    network = build(shape)
-    _load(network, file.tensors, path)
+    network = _loaded(lambda: build(shape), file.tensors, path)
     network = network.to(device).eval()
     view, size, statistics = (file.facts.get(name) for name in ("view", "size", "statistics"))
     if view not in ("face", "frame") or statistics not in ("frame", "kept") or not isinstance(size, int):
@@ -149,13 +149,12 @@ def network_of(file: IdentityFile, path: Path) -> tuple[nn.Module, int, int]:
     """
     if file.kind == "swap":
         shape = _shape(file, path, SwapShape)
-        network: nn.Module = SwapNetwork(shape, both=False)
+        network: nn.Module = _loaded(lambda: SwapNetwork(shape, both=False), file.tensors, path)
         size = step = shape.size
     else:
         paired = _shape(file, path, PairedShape)
-        network = PairedNetwork(paired)
+        network = _loaded(lambda: PairedNetwork(paired), file.tensors, path)
         size, step = int(file.facts.get("size", 256)), paired.step
-    _load(network, file.tensors, path)
     return network.eval().requires_grad_(False), size, step
 
 
@@ -193,11 +192,20 @@ def _coverage(file: IdentityFile, path: Path) -> float:
     return float(value)
 
 
-def _load(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _loaded(make: Callable[[], Network], tensors: Mapping[str, Tensor], path: Path) -> Network:
+    """A network with the tensors of a file."""
+    sizes = {name: value.shape for name, value in tensors.items() if not name.endswith(COUNTER)}
     try:
+        # Told sizes cost nothing until a file has proved to hold them.
+        with torch.device("meta"):
+            wanted = {name: value.shape for name, value in make().state_dict().items() if not name.endswith(COUNTER)}
+        if wanted != sizes:
+            raise ValueError("tensors of other sizes")
+        network = make()
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise MienError(f"{path} holds other tensors than its network needs. Train it again.") from error
+    return network
 
 
 Open = Callable[[IdentityFile, Path, Colors, torch.device], CropIdentity | FrameIdentity]
