@@ -102,6 +102,10 @@ def working_space() -> str:
     return {"ACEScg": "lin_ap1_scene", "Linear Rec.2020": "lin_rec2020_scene"}.get(named, "lin_rec709_scene")
 
 
+SPACES = ("Linear Rec.709", "Linear Rec.2020", "ACEScg")
+"""What Blender can work in from 5.0."""
+
+
 def set_working_space(name: str) -> bool:
     """Let the file work in a space, where Blender can; whether it does now."""
     if not FIVE:

@@ -84,8 +84,13 @@ def plate_colorspace(image: Any, space: str, may_set: bool) -> None:
         image.colorspace_settings.name = name
 
 
-def other_space(space: str) -> str:
-    """What it means, in words, that the file works in another space than the plate's; empty where it does not."""
+def other_space(space: str, may_set: bool) -> str:
+    """What it means, in words, that the file works in another space than the plate's; empty where it does not.
+
+    Args:
+        space: The plate's.
+        may_set: The file might have been set to it.
+    """
     wanted, working = colors.NAMES.get(space), colors.NAMES.get(compat.working_space())
     if wanted is None or wanted == working:
         return ""
@@ -93,7 +98,9 @@ def other_space(space: str) -> str:
         return (
             f"This Blender works in {working}: the plate keeps its values, {wanted}, but is shown as if it were that."
         )
-    return f"The file works in {working}: the plate, {wanted}, is converted, and passes nearly but not bit for bit."
+    said = f"The file works in {working}: the plate, {wanted}, is converted, and passes nearly but not bit for bit."
+    refused = may_set and wanted in compat.SPACES
+    return f"{said} Blender was busy: press Build Shot again to work in {wanted}." if refused else said
 
 
 def plate_node(tree: Any) -> Any:

@@ -142,7 +142,7 @@ def build(scene: Any, wanted: Wanted) -> None:
     words = (
         said.warning,
         "The plate is one file: frames of a movie start where the scene does." if movie else "",
-        shots.other_space(color["plate"] if color else ""),
+        shots.other_space(color["plate"] if color else "", wanted.working_space and alone),
     )
     said.error, said.warning = "", " ".join(filter(None, dict.fromkeys(words)))
 

@@ -128,7 +128,8 @@ def _turn() -> bool:
     if clock.changed:
         # A turn of its own: Blender takes the whole file down.
         words, clock.changed = clock.changed, ""
-        bpy.ops.ed.undo_push(message=words)
+        if bpy.context.mode == "OBJECT":  # Other modes keep steps of their own, which one between would break.
+            bpy.ops.ed.undo_push(message=words)
         return False
     changed = False
     for task in list(clock.tasks):

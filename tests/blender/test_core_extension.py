@@ -224,6 +224,30 @@ def test_a_move_in_another_space_does_the_same(core: SimpleNamespace) -> None:
     assert core.colors.carried(move, "anything", "anything") is move
 
 
+def test_modules_import_in_one_direction() -> None:
+    """No circle, also not by imports within functions; ``core`` knows neither of the others, ``host`` no ``ui``."""
+    needs: dict[str, set[str]] = {}
+    files = [path for part in ("core", "host", "ui") for path in (ADAPTER / part).glob("[!_]*.py")]
+    known = {f"{path.parent.name}.{path.stem}" for path in files}
+    for path in files:
+        package = ["extension", path.parent.name]
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+                whole = ".".join(filter(None, base[1:]))
+                found |= {whole, *(f"{whole}.{name.name}" for name in node.names)} & known
+        needs[f"{path.parent.name}.{path.stem}"] = found
+    assert sum(map(len, needs.values())) > 40
+    for name, found in needs.items():
+        below = {"core": {"core"}, "host": {"core", "host"}, "ui": {"core", "host", "ui"}}[name.partition(".")[0]]
+        assert {one.partition(".")[0] for one in found} <= below, name
+    while needs:
+        leaves = {name for name, found in needs.items() if not found}
+        assert leaves, f"a circle among {sorted(needs)}"
+        needs = {name: found - leaves for name, found in needs.items() if name not in leaves}
+
+
 def test_a_document_is_written_whole_or_not_at_all(core: SimpleNamespace, tmp_path: Path) -> None:
     path = core.documents.writing(tmp_path / "new" / "größe.json", {"a": [1, 2.5], "ü": None}).result()
     assert json.loads(path.read_text("utf-8")) == {"a": [1, 2.5], "ü": None}
