@@ -1,11 +1,14 @@
 """Memory between the engine and the system: kept for the next picture, given back now and then."""
 
 import ctypes
+import mmap
 import sys
 from collections.abc import Callable
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Names of settings of the GNU C library's ``mallopt``."""
+MADV_PAGEOUT = 21
+"""Advice to the system's ``madvise``: these pages are not needed soon; what they hold stays."""
 LARGEST = 1 << 30
 """Bytes of a block, or free in a row, up to which memory is kept."""
 
@@ -17,7 +20,7 @@ def _found(name: str) -> Callable[..., int] | None:
     return function
 
 
-_TRIM, _SET = _found("malloc_trim"), _found("mallopt")
+_TRIM, _SET, _ADVISE = _found("malloc_trim"), _found("mallopt"), _found("madvise")
 
 
 def reuse() -> None:
@@ -38,3 +41,14 @@ def trim() -> None:
     """
     if _TRIM is not None:
         _TRIM(0)
+
+
+def set_aside(start: int, size: int) -> None:
+    """Give back the pages of ``size`` bytes at address ``start``; they come from their file again when looked at.
+
+    For files that were mapped and have been read through. Elsewhere than on Linux nothing.
+    """
+    if _ADVISE is not None and size:
+        page = mmap.PAGESIZE
+        first = start // page * page
+        _ADVISE(ctypes.c_void_p(first), ctypes.c_size_t(start + size - first), MADV_PAGEOUT)

@@ -28,7 +28,7 @@ from mien.files.curves import read_curves, write_curves
 from mien.files.region import Region
 from mien.files.shot import Native, read_header, read_native, read_region, region_of
 from mien.files.stills import Header
-from mien.heap import trim
+from mien.heap import set_aside, trim
 from mien.job import ENGINE, Job, frame_key
 from mien.neighbors import with_neighbors
 from mien.ops.bake import cube
@@ -168,6 +168,8 @@ def solved(
             job = _with_gathered(job, name, values)
             del values
         job = replace(job, chain=solve(job.chain, step))
+        for mapped in (job.chain.track.points, job.chain.track.weight):
+            set_aside(mapped.data_ptr(), mapped.nbytes)
         value = job.chain.solved[step.name]
         if isinstance(value, Series):
             _keep_curves(job, step.name, value)

@@ -7,7 +7,7 @@ that the first pixel's center is (0.5, 0.5). Depth z is in the same scale and sm
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, Protocol, TypeVar, overload
 
@@ -214,20 +214,26 @@ class Grade:
             raise ValueError("the tables of a grade do not fit their sizes")
 
 
+PIECE = 448
+"""Bytes of a table that lie in one block: Python packs blocks up to 512 bytes, its own head included, densely."""
+
+
 class Table(Sequence[tuple[float, ...]]):
     """Rows of numbers, all of one length, packed into 8 bytes each: measurements of a whole shot are kept at once."""
 
-    __slots__ = ("_columns", "_numbers")
+    __slots__ = ("_columns", "_pieces")
 
     def __init__(self, rows: Iterable[Iterable[float]] = ()) -> None:
         found = [array("d", row) for row in rows]
         self._columns = len(found[0]) if found else 0
         if any(len(row) != self._columns for row in found):
             raise ValueError("the rows of a table are of different lengths")
-        self._numbers = array("d", b"".join(row.tobytes() for row in found))
+        packed = b"".join(row.tobytes() for row in found)
+        # In one block, each would hold a page of memory back among pictures that are let go.
+        self._pieces = tuple(packed[start : start + PIECE] for start in range(0, len(packed), PIECE))
 
     def __len__(self) -> int:
-        return len(self._numbers) // self._columns if self._columns else 0
+        return sum(map(len, self._pieces)) // (8 * self._columns) if self._columns else 0
 
     @overload
     def __getitem__(self, row: int) -> tuple[float, ...]: ...
@@ -237,13 +243,17 @@ class Table(Sequence[tuple[float, ...]]):
         if isinstance(row, slice):
             return Table(self[index] for index in range(*row.indices(len(self))))
         start = range(len(self))[row] * self._columns
-        return tuple(self._numbers[start : start + self._columns])
+        return tuple(self._numbers()[start : start + self._columns])
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        numbers, columns = self._numbers(), self._columns
+        return (tuple(numbers[start : start + columns]) for start in range(0, len(numbers), columns or 1))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Table) and (self._columns, self._numbers) == (other._columns, other._numbers)
+        return isinstance(other, Table) and (self._columns, self._pieces) == (other._columns, other._pieces)
 
     def __hash__(self) -> int:
-        return hash((self._columns, self._numbers.tobytes()))
+        return hash((self._columns, self._pieces))
 
     def __repr__(self) -> str:
         return f"Table({len(self)} x {self._columns})"
@@ -253,7 +263,10 @@ class Table(Sequence[tuple[float, ...]]):
 
     def tensor(self) -> Tensor:
         """(rows, columns) float64 tensor of its own."""
-        return torch.tensor(self._numbers, dtype=torch.float64).view(len(self), self._columns)
+        return torch.tensor(self._numbers(), dtype=torch.float64).view(len(self), self._columns)
+
+    def _numbers(self) -> "array[float]":
+        return array("d", b"".join(self._pieces))
 
 
 NO_ROWS = Table()

@@ -5,6 +5,7 @@ wall time, because a busy machine stretches the one and not the other. ``--only 
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -381,17 +382,14 @@ def overlapped(made: Made, alone: Costs, name: str) -> None:
     say(f"{name}: processor, over the stages alone", f"x{extra:.2f}", "1")
 
 
-LONG = """
-import resource, sys
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from mien import recipe as recipes
-from mien.commands.convert import run_recipe
-outcome = run_recipe(recipes.read(Path(sys.argv[1])), None, "cpu", False, lambda event: None, ())
-assert not outcome.failed, outcome.failed
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+def peak_of(made: Made) -> float:
+    """MiB that ``mien render`` held at most, on one thread."""
+    command = [sys.executable, "-m", "mien", "render", str(made.recipe), "--device", "cpu"]
+    with (made.folder / "log").open("wb") as log:
+        started = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        _, status, used = os.wait4(started.pid, 0)
+    assert status == 0, (made.folder / "log").read_text()
+    return used.ru_maxrss / 1024
 
 
 def memory(scratch: Path, long: int) -> None:
@@ -408,9 +406,7 @@ def memory(scratch: Path, long: int) -> None:
             Path(str(pattern) % frame).symlink_to(still)
         points = torch.stack([points_at(120 + 4 * np.sin(i / 9), 96, 64) for i in range(count)])
         made = shot_of(folder, pattern, (256, 192), points, texture(120, 120, 99) * 0.7, points_at(60, 60, 64))
-        command = [sys.executable, "-c", LONG, str(made.recipe)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks.append(int(done.stdout) / 1024)
+        peaks.append(peak_of(made))
     figure = f"{peaks[1]:.0f} MiB x{peaks[1] / peaks[0]:.3f}"
     say(f"peak memory, {long} frames over {long // 10}", figure, "<= 1.05")
 

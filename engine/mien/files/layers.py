@@ -73,24 +73,22 @@ def write_layer(
         raise ValueError(f"image {image.shape} and raw {raw.shape} must be (h, w, 3) of matte {matte.shape}")
     kind = np.float16 if pixel_type == "half" else np.float32
     alpha = _stored(matte, kind)
-    channels: dict[str, NDArray[Any]] = {}
     # Where nothing is laid on, the plate may hold infinity.
     with np.errstate(invalid="ignore"):
         multiplied = np.where(alpha[..., None] > 0, image * matte[..., None], np.float32(0))
-    for index, name in enumerate("RGB"):
-        channels[name] = _stored(multiplied[..., index], kind)
-    channels["A"] = alpha
-    for index, name in enumerate("RGB"):
-        channels[f"raw.{name}"] = _stored(raw[..., index], kind)
-    for name, one in sorted(mattes.items()):
-        if not _NAME.fullmatch(name) or one.shape != matte.shape:
-            raise ValueError(f"matte {name!r} {one.shape} must have a plain name and the shape {matte.shape}")
-        channels[f"matte.{name}"] = _stored(one, kind)
+    names = sorted(mattes)
+    for name in names:
+        if not _NAME.fullmatch(name) or mattes[name].shape != matte.shape:
+            raise ValueError(
+                f"matte {name!r} {mattes[name].shape} must have a plain name and the shape {matte.shape}"
+            )
+    parts = [_stored(multiplied, kind), alpha, _stored(raw, kind), *(_stored(mattes[name], kind) for name in names)]
+    channels = (*"RGBA", *(f"raw.{name}" for name in "RGB"), *(f"matte.{name}" for name in names))
     region = Region(*corner, width, height)
-    pixels = np.stack(list(channels.values()), axis=2)
+    pixels = np.dstack(parts)
     if window == "full":
         pixels, region = _placed(pixels, region, header.display, 0.0), header.display
-    spec = _spec(header, region, tuple(channels), pixel_type, color, provenance)
+    spec = _spec(header, region, channels, pixel_type, color, provenance)
     _write(path, [(spec, pixels)])
 
 
@@ -304,8 +302,12 @@ def _stored(values: NDArray[np.float32], kind: Any) -> NDArray[Any]:
     if kind == np.float16:
         # The processor's own conversion, which numpy does not use: eight times as fast, the same bits.
         light = torch.from_numpy(np.ascontiguousarray(values))
-        limited = torch.where(light.isinf(), light, light.clamp(-float(_HALF_MAX), float(_HALF_MAX)))
-        stored: NDArray[np.float16] = limited.half().numpy()
+        most = float(_HALF_MAX)
+        low, high = map(float, light.aminmax()) if light.numel() else (0.0, 0.0)
+        # What is no number at all is neither.
+        if not (-most <= low and high <= most):
+            light = torch.where(light.isinf(), light, light.clamp(-most, most))
+        stored: NDArray[np.float16] = light.half().numpy()
         return stored
     return values.astype(np.float32, copy=False)
 

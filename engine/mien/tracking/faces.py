@@ -20,7 +20,7 @@ REACH = 36
 def face_at(track: FaceTrack, frame: int) -> Face | None:
     """The face in one frame, or None where it is lost or outside the track."""
     row = frame - track.first
-    if not 0 <= row < len(track.points) or not seen(track)[row]:
+    if not 0 <= row < len(track.points):
         return None
     low, high = max(0, row - REACH), row + REACH + 1
     near = replace(
@@ -31,6 +31,8 @@ def face_at(track: FaceTrack, frame: int) -> Face | None:
         confidence=track.confidence[low:high],
         keyed=track.keyed[low:high],
     )
+    if not seen(near)[row - low]:
+        return None
     width = float(face_widths(near)[row - low])
     return Face(
         track.points[row],
