@@ -154,7 +154,8 @@ CONVERT = (
         "detail_face",
         {"layer": "relight", "plate": "plate", "face": "smooth_track", "detail": "match_detail"},
     ),
-    Step("clean_edge", "clean_edge", {"layer": "detail_face", "plate": "plate"}),
+    Step("code_face", "code_face", {"layer": "detail_face", "plate": "plate", "white": "plate_white"}),
+    Step("clean_edge", "clean_edge", {"layer": "code_face", "plate": "plate"}),
     Step(
         "composite",
         "composite",
@@ -181,6 +182,7 @@ def check(recipe: Recipe) -> Recipe:
         if step.name in flowing:
             raise RecipeError(f"Step {step.name!r} appears twice: give each step a name of its own.")
         node = nodes[step.node]
+        step = _facing(step, node, flowing)
         _check_wiring(step, node, flowing)
         steps.append(replace(step, settings=_check_settings(step, node)))
         flowing[step.name] = node.output
@@ -346,6 +348,16 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
         output=replace(recipe.output, folder=str(folder / recipe.output.folder)),
         steps=located(recipe.steps, folder),
     )
+
+
+def _facing(step: Step, node: Node, flowing: Mapping[str, str]) -> Step:
+    """The step with its face: older recipes do not name it where the node did not look at it then.
+
+    It is that of the track which the steps before it made.
+    """
+    track = [name for name, kind in flowing.items() if kind == "FaceTrack"][-1]
+    absent = {port.name: track for port in node.inputs if port.type == "Face" and port.name not in step.inputs}
+    return replace(step, inputs={**step.inputs, **absent}) if absent else step
 
 
 def _check_wiring(step: Step, node: Node, flowing: Mapping[str, str]) -> None:

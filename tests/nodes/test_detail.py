@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import cv2
 import pytest
 import torch
 from skimage import data
 
-from mien.nodes.detail import detail_face, match_detail, measure_detail, steady_face
+from mien.nodes.detail import code_face, detail_face, match_detail, measure_detail, steady_face
 from mien.ops import detail as details
 from mien.ops import grain as grains
 from mien.ops.blend import over
@@ -204,3 +205,21 @@ def test_odd_light_neither_spreads_to_neighbors_nor_is_lost() -> None:
     assert bool(torch.isnan(steady.image[:, 160, 100]).all())
     assert int((~torch.isfinite(steady.image)).sum()) == 3
     assert torch.allclose(steady.image[:, 150, 100], layers.center.image[:, 150, 100], rtol=0.2)
+
+
+def test_a_face_takes_the_blocks_of_a_coded_plate_and_of_no_other() -> None:
+    shown = (portrait() ** (1 / 2.2) * 255).movedim(0, -1).byte().numpy()
+    packed = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
+    decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].copy()
+    coded = Plate((torch.from_numpy(decoded).movedim(-1, 0).float() / 255) ** 2.2, CORNER, 1001)
+    layer = Layer(portrait(), oval(), CORNER, WIDTH)
+    assert code_face(layer, coded, 1.0) is layer
+    assert code_face(layer, Plate(portrait(), CORNER, 1001), 1.0, amount=1.0) is layer
+    done = code_face(layer, coded, 1.0, amount=1.0)
+    inner = layer.matte[0] > 0.99
+    before, after = ((one.image - coded.image)[:, inner].square().mean() for one in (layer, done))
+    assert float(after) < 0.7 * float(before)
+    outside = (layer.matte == 0).expand_as(layer.image)
+    assert torch.equal(done.image[outside], layer.image[outside])
+    half = code_face(layer, coded, 1.0, amount=0.5)
+    assert torch.allclose(half.image, (layer.image + done.image) / 2, atol=1e-5)

@@ -1,7 +1,7 @@
 """Every node, in the order artists meet them."""
 
 from mien.nodes.convert import convert_face
-from mien.nodes.detail import deflicker, detail_face, level_face, match_detail, measure_detail, steady_face
+from mien.nodes.detail import code_face, deflicker, detail_face, level_face, match_detail, measure_detail, steady_face
 from mien.nodes.finish import composite, relight
 from mien.nodes.match import (
     grade_face,
@@ -48,6 +48,7 @@ NODES: tuple[Node, ...] = (
     measure_detail,
     match_detail,
     detail_face,
+    code_face,
     clean_edge,
     composite,
 )

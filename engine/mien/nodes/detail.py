@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from mien.declare import Slider
-from mien.nodes.finish import cut, under
+from mien.nodes.finish import cut, pasted, under
+from mien.nodes.neighbors import carried
+from mien.ops import codec, region
 from mien.ops import detail as details
 from mien.ops import grade as moves
-from mien.ops import region
 from mien.ops.deflicker import alike, flicker, log_light
 from mien.ops.grain import lay
 from mien.ops.motion_blur import Velocities, streak, velocities
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
-from mien.tracking.motion import seen_from
-from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, Window
+from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, White, Window
 
 PROXY = 0.9
 """Size of a picture over the plate's, below which its pixels have averaged the grain away."""
@@ -81,18 +81,14 @@ def steady_face(
         radius: Frames before and after that are looked at; 0 leaves the face as it is.
         amount: How much of it: 0 leaves the face as it is.
     """
-    layer, plate = layers.center, plates.center
+    layer = layers.center
     if radius == 0 or amount == 0:
         return layer
     total, weight = layer.image.clone(), torch.ones_like(layer.matte)
-    for step, (there, background) in enumerate(zip(layers.values, plates.values), start=-radius):
-        if step == 0 or there is None or background is None:
-            continue
-        place = (layer.corner, layer.matte.shape[-2:])
-        known = there.image.nan_to_num(0.0, 0.0, 0.0)
-        carried, trust = seen_from(plate, background, known, there.corner, place)
-        trust = trust * alike(layer.image, carried, 0.01 * layer.face_width) * (1 - abs(step) / (radius + 1))
-        total, weight = total + trust * carried, weight + trust
+    place = (layer.corner, (layer.matte.shape[-2], layer.matte.shape[-1]))
+    for seen, trust in carried(layers, plates, lambda there: there.image.nan_to_num(0.0, 0.0, 0.0), place):
+        trust = trust * alike(layer.image, seen, 0.01 * layer.face_width)
+        total, weight = total + trust * seen, weight + trust
     image = torch.lerp(layer.image, total / weight, amount)
     return replace(layer, image=torch.where(weight > 1, image, layer.image))
 
@@ -191,6 +187,32 @@ def detail_face(
     share = image.new_tensor(missing)[:, None, None] * (1 - (min(texture, 1.0) * skinned).square())
     image = lay(image, matte, detail.grain, share, placed.corner, plate.frame)
     return _pasted(layer, image, matte, rows, columns)
+
+
+def code_face(
+    layer: Layer,
+    plate: Plate,
+    white: White,
+    *,
+    amount: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
+) -> Layer:
+    """Give the face the blocks that a plate from JPEG, Motion JPEG or MPEG shows; the plate itself is never touched.
+
+    Args:
+        layer: Face, with the plate's grain.
+        plate: Picture whose blocks are looked for in each frame, at full size; where none show the face stays as it is.
+        white: Light that the codec held for white.
+        amount: How much of it: 0 leaves the face as it is.
+    """
+    if amount == 0:
+        return layer
+    rows, columns = region.occupied(layer.matte, codec.SIDE)
+    if rows.start == rows.stop:
+        return layer
+    placed = cut(layer, rows, columns)
+    coding = codec.measure(plate.image, plate.corner, white)
+    image = codec.code(placed.image, placed.matte, coding, placed.corner, white, amount)
+    return layer if image is placed.image else pasted(layer, image, rows, columns)
 
 
 def _moving(layer: Layer, face: Face, share: float) -> Velocities | None:

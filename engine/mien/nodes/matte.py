@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mien import mesh
 from mien.declare import Slider
+from mien.nodes.neighbors import carried
 from mien.ops import guided, hull, region
 from mien.ops.edge import Sides, Softness, edge
 from mien.ops.foreground import unmix
 from mien.ops.matting import closed_form
-from mien.tracking.motion import seen_from
 from mien.types import Face, Image, Layer, Matte, Plate, Roto, Window
 
 AXIS = {"mesh": (152, 168), "ibug68": (8, 27)}
@@ -286,20 +286,16 @@ def steady_matte(
         radius: Frames before and after that are looked at; 0 leaves the matte as it is.
         amount: How much of it: 0 leaves the matte as it is.
     """
-    layer, plate = layers.center, plates.center
+    layer = layers.center
     if radius == 0 or amount == 0:
         return layer
     rows, columns = region.occupied(layer.matte, round(REACH * layer.face_width))
     own = layer.matte[..., rows, columns]
     if not own.numel():
         return layer
-    place = (layer.corner[0] + columns.start, layer.corner[1] + rows.start), own.shape[-2:]
+    place = (layer.corner[0] + columns.start, layer.corner[1] + rows.start), (own.shape[-2], own.shape[-1])
     total, weight = own, torch.ones_like(own)
-    for step, (there, background) in enumerate(zip(layers.values, plates.values), start=-radius):
-        if step == 0 or there is None or background is None:
-            continue
-        matte, trust = seen_from(plate, background, there.matte, there.corner, place)
-        trust = trust * (1 - abs(step) / (radius + 1))
+    for matte, trust in carried(layers, plates, lambda there: there.matte, place):
         total, weight = total + trust * matte.clamp(0, 1), weight + trust
     return layer.shaped("steady", _placed(layer.matte, (rows, columns), total / weight, amount))
 
