@@ -167,7 +167,8 @@ def _words(event: Event) -> str:
     if isinstance(event, Learned):
         terms = ", ".join(f"{name} {value:.4g}" for name, value in event.losses.items())
         held = "" if event.held_out is None else f"; held out {event.held_out:.2f} dB, {event.improving}"
-        return f"step {event.step}: {terms}; {event.rate:.1f} pictures/s, {_span(event.left)} left{held}"
+        measured = f"{terms}; " if terms else ""
+        return f"step {event.step}: {measured}{event.rate:.1f} pictures/s, {_span(event.left)} left{held}"
     if isinstance(event, Outcome):
         lines = [f"{event.done} frames done" + (f", {event.skipped} were up to date" if event.skipped else "") + "."]
         if event.failed:

@@ -229,6 +229,11 @@ def test_another_network_is_not_gone_on_with(sets, tmp_path):
     train_swap(arguments(sets, output, 2), silent)
     with pytest.raises(MienError, match="another network"):
         train_swap(arguments(sets, output, 4, shape=replace(TINY, code=10)), silent)
+    before = sorted(path.name for path in (tmp_path / "n.training").iterdir())
+    told = []
+    with pytest.raises(MienError, match="another network"):
+        train_swap(arguments(sets, output, 4, shape=replace(TINY, size=TINY.size + 16)), told.append)
+    assert not told and before == sorted(path.name for path in (tmp_path / "n.training").iterdir())
 
 
 def test_nobody_is_learned_without_a_word_of_permission(sets, tmp_path):

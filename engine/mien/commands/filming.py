@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from mien.train.kept import read_or_make
 from mien.train.loop import Pace
 from mien.train.product import Product
 from mien.train.reenact import ReenactSetting, ReenactTask
+from mien.train.state import same_network
 from mien.types import MienError
 
 SMALL = MotionShape(
@@ -94,6 +95,7 @@ def train_reenact(arguments: ReenactArguments, tell: Tell, control: Control | No
     except ValueError as error:
         raise RecipeError(f"The network cannot be built: {error}.") from error
     folder = training_folder(arguments.output)
+    same_network(folder, "reenact", asdict(arguments.setting.shape))
     with together(choose_device(arguments.device), tell) as (device, speak):
         return _train(replace(arguments, setting=setting), likeness, folder, device, speak, control or Control())
 

@@ -175,6 +175,12 @@ def load_weights(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise MienError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except REFUSED as error:
+        # What torch says of these advises to run them.
+        raise MienError(
+            f"{path} was not read: it holds more than plain weights, which might run code, or is damaged. Save its "
+            "weights alone (torch.save(network.state_dict(), ...)) where it was made."
+        ) from error
     except DAMAGED as error:
         reason = str(error).splitlines()[0][:160] if str(error) else "it is no checkpoint"
         raise MienError(

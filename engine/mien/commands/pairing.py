@@ -35,6 +35,7 @@ from mien.train.loop import Pace
 from mien.train.paired import PairedSetting, PairedTask
 from mien.train.pairs import Pair, keep_pairs, kept_pairs
 from mien.train.product import Product
+from mien.train.state import same_network
 from mien.types import FaceTrack, MienError
 
 ROOM = 1.25
@@ -92,6 +93,7 @@ def train_paired(arguments: PairedArguments, tell: Tell, control: Control | None
     likeness = arguments.released.checked()
     setting = _checked(arguments)
     folder = training_folder(arguments.output)
+    same_network(folder, "paired", asdict(setting.shape))
     with together(choose_device(arguments.device), tell) as (device, speak):
         return _train_paired(arguments, setting, likeness, folder, device, speak, control or Control())
 

@@ -28,6 +28,7 @@ from mien.train.budget import COMFORTABLE, SIZES, largest_batch
 from mien.train.control import Control
 from mien.train.loop import Pace, Task, train
 from mien.train.product import Product
+from mien.train.state import same_network
 from mien.train.stock import stock
 from mien.train.swap import SwapSetting, SwapTask, SwapWeights
 from mien.train.timelapse import write_timelapse
@@ -121,6 +122,7 @@ def train_swap(arguments: SwapArguments, tell: Tell, control: Control | None = N
     if arguments.weights.true_face > 0 and shape.preset == "liae":
         raise RecipeError("liae draws both people from one code: leave out --true-face, or choose df.")
     folder = training_folder(arguments.output)
+    same_network(folder, "swap", asdict(shape))
     with together(choose_device(arguments.device), tell) as (device, speak):
         return _train_swap(arguments, shape, likeness, folder, device, speak, control or Control())
 

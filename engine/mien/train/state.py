@@ -127,6 +127,28 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], where: Path)
     try:
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:
-        raise MienError(
-            f"{where} was begun with another network. Keep preset and sizes as they were, or choose another -o."
-        ) from error
+        raise _another(where) from error
+
+
+def same_network(folder: Path, kind: str, shape: Mapping[str, Any]) -> None:
+    """Look at what a folder was begun with, before anything long is prepared for going on.
+
+    Raises:
+        MienError: With another network.
+    """
+    for _, path in states(folder):
+        try:
+            with safe_open(path, "pt") as file:
+                task = json.loads(file.metadata()["mien_training"])["task"]
+            begun = task["kind"], task["shape"]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if begun != (kind, json.loads(json.dumps(shape))):
+            raise _another(folder)
+        return
+
+
+def _another(where: Path) -> MienError:
+    return MienError(
+        f"{where} was begun with another network. Keep preset and sizes as they were, or choose another -o."
+    )
