@@ -1,8 +1,10 @@
 """Small shots with exact truth: a plate on disk, a track and an identity that no network had to find."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
@@ -11,6 +13,7 @@ import torch
 from mien import mesh
 from mien import recipe as recipes
 from mien.color import load
+from mien.files.delivery import writing_movie
 from mien.files.identities import Likeness, write_identity
 from mien.files.tracks import TrackedPlate, write_tracks
 from mien.performer import Photo, photo_identity
@@ -92,6 +95,13 @@ def read_exr(path: Path) -> tuple[oiio.ImageSpec, np.ndarray]:
     pixels = file.read_image(0, 0, 0, spec.nchannels, "half" if str(spec.format) == "half" else "float")
     file.close()
     return spec, pixels
+
+
+def write_movie(path: Path, pictures: Iterable[np.ndarray], delivery: str, **told: Any) -> None:
+    """A movie of pictures; see ``writing_movie``."""
+    with writing_movie(path, delivery, **told) as append:
+        for picture in pictures:
+            append(picture)
 
 
 def face_center(frame: int) -> tuple[float, float]:

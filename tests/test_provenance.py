@@ -18,7 +18,6 @@ from mien.commands.qc import QcArguments, check_shot
 from mien.commands.verify import SignArguments, sign_shot, verify_files
 from mien.credentials import SOURCE_TYPE, check, embed, embedded, open_studio, sign
 from mien.deliver import Destination
-from mien.files.delivery import write_movie
 from mien.files.shot import open_shot, read_region
 from mien.inspection import facts_of
 from mien.job import open_job
@@ -27,6 +26,7 @@ from mien.qc.shot import files_of
 from mien.recipe import RecipeError
 from mien.types import MienError
 from qc.rendered import rendered
+from shots import write_movie
 
 pytest.importorskip("c2pa")
 x509 = pytest.importorskip("cryptography.x509")

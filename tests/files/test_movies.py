@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.files.delivery import DELIVERIES, sound_of, times_of, write_movie, writing_movie
+from mien.files.delivery import DELIVERIES, sound_of, times_of, writing_movie
 from mien.files.layers import read_provenance
 from mien.files.region import Region
 from mien.files.shot import (
@@ -27,6 +27,7 @@ from mien.files.shot import (
 )
 from mien.files.yuv import WEIGHTS, Coding, from_rgb, to_rgb
 from mien.types import MienError
+from shots import write_movie
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 SIZE = (96, 64)

@@ -13,9 +13,8 @@ from mien.commands.cut import CutArguments, read_shots, wish_of
 from mien.commands.plate import PlateArguments
 from mien.credentials import check, embed, embedded, open_studio
 from mien.farm.mapping import mapped, read_rules
-from mien.files.delivery import write_movie
 from mien.timeline import Event, Result, events, placed, read_timeline, write_timeline
-from shots import texture
+from shots import texture, write_movie
 
 EDL = """TITLE: REEL 1
 FCM: DROP FRAME

@@ -31,7 +31,6 @@ from mien.declare import DeclarationError
 from mien.facesets.foreign import read_foreign_faces
 from mien.files.complete import complete
 from mien.files.curves import write_curves
-from mien.files.delivery import write_movie
 from mien.files.exchange import faceswap, nuke
 from mien.files.exchange.foreign import read_foreign
 from mien.files.exchange.points import read_points
@@ -53,7 +52,7 @@ from mien.roto import read_roto
 from mien.serve.requests import RequestError, parse
 from mien.train.state import read_state, write_state
 from mien.types import ColorSample, Grade, MienError, Table
-from shots import make_shot, texture, write_exr
+from shots import make_shot, texture, write_exr, write_movie
 
 OURS = (MienError, RecipeError, DeclarationError, RequestError, EngineDied)
 """Errors that say what is wrong with a file."""

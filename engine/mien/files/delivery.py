@@ -1,6 +1,6 @@
 """Movies out: ProRes, DNxHR and H.264, with the source's sound, timecode and where they came from.
 
-Public: ``DELIVERIES``, ``Sound``, ``sound_of``, ``times_of``, ``writing_movie``, ``write_movie``.
+Public: ``DELIVERIES``, ``Sound``, ``sound_of``, ``times_of``, ``writing_movie``.
 
 Pictures are display-like R'G'B', 0 black to 1 white, (height, width, 3), or with a straight alpha
 (height, width, 4) for ProRes 4444. They become limited-range BT.709 with the tags that say so. A movie appears
@@ -100,35 +100,6 @@ def times_of(shot: Shot, frames: Iterable[int]) -> tuple[Fraction, ...] | None:
 
 
 Append = Callable[[NDArray[np.float32]], None]
-
-
-def write_movie(
-    path: Path,
-    pictures: Iterable[NDArray[np.float32]],
-    delivery: str,
-    *,
-    size: tuple[int, int],
-    fps: Fraction,
-    times: Iterable[Fraction] | None = None,
-    timecode: str | None = None,
-    aspect: float = 1.0,
-    sound: Sound | None = None,
-    provenance: Mapping[str, str] | None = None,
-) -> None:
-    """Write a movie of pictures as they come; see ``writing_movie``."""
-    with writing_movie(
-        path,
-        delivery,
-        size=size,
-        fps=fps,
-        times=times,
-        timecode=timecode,
-        aspect=aspect,
-        sound=sound,
-        provenance=provenance,
-    ) as append:
-        for picture in pictures:
-            append(picture)
 
 
 @contextmanager
