@@ -209,7 +209,9 @@ def main() -> int:
         command = [sys.executable, __file__, "--reader", name, "--runs", str(runs), "--seed", str(asked.seed)]
         command += ["--found", str(asked.found), "--folder", str(folder), *(["--chance"] if asked.chance else [])]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment, check=False
+        )
         said = [line for line in ended.stdout.splitlines() if line.startswith('{"reader"')]
         facts = json.loads(said[-1]) if said else {"reader": name, "died": ended.returncode}
         wrong = ended.returncode or set(facts) - {"reader", "runs", "seconds", "read", "refused"}

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -299,3 +300,19 @@ def test_a_long_shot_stays_small_and_takes_moments(tmp_path):
     took = time.process_time() - began
     assert (tmp_path / "a.html").stat().st_size < 20_000_000
     print(f"{150 / took:.0f} frames/s")
+
+
+def test_a_folder_that_was_moved_is_judged_where_it_is(tmp_path):
+    made = rendered(tmp_path, count=4)
+    out = made.folder / "out"
+    moved = tmp_path / "to the supervisor"
+    shutil.copytree(out, moved)
+    gone = next((moved / "layer").glob(f"*.{FIRST + 1}.exr"))
+    gone.unlink()
+    shot = open_rendered(recipe_in(moved))
+    assert shot.folder == moved
+    assert [frame.frame for frame in shot.frames if frame.absent] == [FIRST + 1]
+    assert not any(frame.absent for frame in open_rendered(recipe_in(out)).frames)
+    shutil.rmtree(moved / "layer")
+    shutil.rmtree(moved / "proof")
+    assert open_rendered(recipe_in(moved)).folder == out, "a recipe alone says where its frames are"

@@ -106,14 +106,15 @@ def recipe_in(path: Path, name: str | None = None) -> Path:
 
 
 def open_rendered(path: Path) -> RenderedShot:
-    """Gather what lies around a recipe.
+    """Gather what lies around a recipe: where it lies itself, if its frames were moved there, else where it writes.
 
     Raises:
         MienError, RecipeError: The recipe cannot be read.
     """
     recipe = recipes.read(path)
-    folder = Path(recipe.output.folder)
-    return gathered(recipe, folder if folder.is_dir() else path.absolute().parent)
+    folder, here = Path(recipe.output.folder), path.absolute().parent
+    moved = any((here / kind).is_dir() for kind in (*recipe.output.write, "proof"))
+    return gathered(recipe, here if moved or not folder.is_dir() else folder)
 
 
 def gathered(recipe: Recipe, folder: Path) -> RenderedShot:
