@@ -70,6 +70,16 @@ def test_defaults_are_written_out():
         assert step.settings == {name: param.default for name, param in params.items()}
 
 
+def test_a_recipe_from_before_a_node_looked_at_the_face_means_what_it_meant(tmp_path):
+    plain = document()
+    edge = next(step for step in plain["steps"] if step["node"] == "matte_edge")
+    del edge["inputs"]["face"]
+    assert read(stored(tmp_path, plain)).steps == read(stored(tmp_path, document())).steps
+    # Before anything smoothed it, the track itself is followed.
+    first = Step("first", "convert_face", {"plate": "plate", "identity": "identity"})
+    assert check(replace(RECIPE, steps=(first,))).steps[0].inputs["face"] == "track"
+
+
 def test_check_changes_nothing_it_was_given():
     before = copy.deepcopy(RECIPE)
     check(RECIPE)
