@@ -1,9 +1,13 @@
-"""How long an artist waits: from a changed value to the picture in the viewer, of native nodes and of the engine.
+"""How long an artist waits: from a changed value to the picture in the viewer.
 
-steps(hands, ZIP, FACTS, REPORT, CHANGES): installs, builds the shot, changes values, writes seconds as JSON.
+steps(hands, ZIP, FACTS, REPORT, CHANGES): installs, builds the shot, changes values of native nodes, of the engine, and
+of a bare tree that says what Blender itself takes here, and has the same picture drawn again; writes wall and
+processor seconds of each as JSON.
 """
 
+import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +17,10 @@ import bpy
 import numpy as np
 
 INSIDE = Path(__file__).parents[1] / "inside"
+BLOCKS = 3
+"""How often the kinds of changes take turns: a machine is not equally busy all the time."""
+LOOK = 0.01
+drawn = SimpleNamespace(times=0)
 
 
 def steps(hands, archive, facts_file, report, changes):
@@ -32,7 +40,7 @@ def steps(hands, archive, facts_file, report, changes):
     scene.render.compositor_device = "CPU"
     state = bpy.context.window_manager.mien
     with hands.over(area):
-        bpy.ops.mien.build_shot(view_transform="STANDARD")
+        bpy.ops.mien.build_shot()
     yield from hands.wait_for(lambda: not state.busy, 60)
     scene.frame_set(facts.first)
     with hands.over(area):
@@ -41,12 +49,30 @@ def steps(hands, archive, facts_file, report, changes):
     hands.check(took is not None and not state.error, f"converted in {took} s: {state.error}")
     took = yield from hands.wait_for(lambda: face_shown(hands), 20)
     hands.check(took is not None, f"the viewer shows the shot after {took} s")
-    native = yield from measure(hands, int(changes), change_native(host, scene))
-    scene.mien.live = True
-    live = yield from measure(hands, int(changes), change_live(host, scene))
+    handler = bpy.types.SpaceNodeEditor.draw_handler_add(count_draw, (), "WINDOW", "POST_PIXEL")
+    watch = Watch(hands, importlib.import_module(f"{host.MODULE}.ui.live").eye, host.engines()[0])
+    kinds = {
+        "drawing alone": (whole(host, scene), lambda turn: area.tag_redraw()),
+        "bare": (bare(host, scene), change_bare(scene)),
+        "native": (whole(host, scene), change_native(host, scene)),
+        "live": (whole(host, scene), change_live(host, scene)),
+    }
+    found = {name: [] for name in kinds}
+    for block in range(BLOCKS):
+        for name, (wire, change) in kinds.items():
+            scene.mien.live = name == "live"
+            wire()
+            share = [turn for turn in range(int(changes)) if turn % BLOCKS == block]
+            found[name] += yield from measure(watch, share, change, name != "drawing alone")
+    scene.mien.live = False
     hands.photograph("slider")
-    Path(report).write_text(json.dumps({"native": native, "live": live}))
-    hands.check(len(native) == len(live) == int(changes), "every change was seen")
+    bpy.types.SpaceNodeEditor.draw_handler_remove(handler, "WINDOW")
+    Path(report).write_text(json.dumps(found))
+    hands.check(all(len(ones) == int(changes) for ones in found.values()), "every change was seen")
+
+
+def count_draw():
+    drawn.times += 1
 
 
 def face_shown(hands):
@@ -63,35 +89,107 @@ def bits(hands):
     return picture[height // 4 : -height // 4, width // 4 : -width // 4, :3].copy().view(np.uint32)
 
 
-def change_native(host, scene):
-    socket = host.socket(host.node_of(scene, "color_match"), "Exposure")
+def bare(host, scene):
+    """One node of Blender's own between the plate and the viewer: what any change costs on this machine."""
+    tree = host.tree_of(scene)
+    node = tree.nodes.new("CompositorNodeExposure")
+    node.name = "bare"
+    tree.links.new(tree.nodes["mien Plate"].outputs[0], node.inputs[0])
+    return lambda: show(host, scene, node.name)
 
+
+def whole(host, scene):
+    return lambda: show(host, scene, host.node_of(scene, "comp").name)
+
+
+def show(host, scene, name):
+    tree = host.tree_of(scene)
+    ends = [node for node in tree.nodes if node.bl_idname in ("CompositorNodeViewer", "NodeGroupOutput")]
+    for node in ends:
+        tree.links.new(tree.nodes[name].outputs[0], node.inputs[0])
+
+
+def change_bare(scene):
     def change(turn):
+        tree = scene.compositing_node_group
+        tree.nodes["bare"].inputs["Exposure"].default_value = 0.4 * ((turn % 7) / 7) + 0.1
+
+    return change
+
+
+def change_native(host, scene):
+    def change(turn):
+        socket = host.socket(host.node_of(scene, "color_match"), "Exposure")
         socket.default_value = 0.4 * ((turn % 7) / 7) + 0.1
 
     return change
 
 
 def change_live(host, scene):
-    socket = host.setting(host.convert_node(scene), "matte_edge.soften")
-
     def change(turn):
-        socket.default_value = 0.03 + 0.02 * (turn % 7)
+        host.setting(host.convert_node(scene), "matte_edge.soften").default_value = 0.03 + 0.02 * (turn % 7)
 
     return change
 
 
-def measure(hands, changes, change):
-    """Seconds of each change until the viewer's pixels are others; changes that were never seen are left out."""
+class Watch:
+    """Sees when a change is on the screen."""
+
+    def __init__(self, hands, eye, engine):
+        self.hands, self.eye, self.engine = hands, eye, engine
+
+    def busy(self):
+        live = bpy.context.scene.mien.live and (self.eye.request is not None or not self.eye.fine)
+        return live or bpy.app.is_job_running("COMPOSITE")
+
+    def rest(self, most=15.0):
+        """Until nothing has been computed or drawn for a while."""
+        began = quiet = time.perf_counter()
+        seen = drawn.times
+        while time.perf_counter() - quiet < 0.35 and time.perf_counter() - began < most:
+            if self.busy() or drawn.times != seen:
+                quiet, seen = time.perf_counter(), drawn.times
+            yield 0.03
+
+    def worked(self):
+        """Processor seconds that the engine has had."""
+        words = Path(f"/proc/{self.engine}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def see(self, change, other, most=12.0):
+        """Make a change; its times, or None where it was not seen.
+
+        A turn after the editor was drawn, with ``other`` pixels in the viewer: so that drawing counts. The viewer is
+        only looked at then, as reading it takes time of its own.
+        """
+        before, seen, first = bits(self.hands), drawn.times, drawn.times
+        began, processor, reading = time.perf_counter(), time.process_time(), 0.0
+        request, answered, worked = None, None, self.worked()
+        change()
+        while time.perf_counter() - began < most:
+            yield LOOK
+            now = time.perf_counter()
+            request = request or self.eye.request
+            if request is not None and request.over and answered is None:
+                answered = now - began
+            if drawn.times == seen:
+                continue
+            seen, spent = drawn.times, time.process_time()
+            if not other or not np.array_equal(bits(self.hands), before):
+                return {
+                    "wall": now - began, "processor": spent - processor - reading, "answer": answered,
+                    "engine": self.worked() - worked, "draws": drawn.times - first,
+                }  # fmt: skip
+            reading += time.process_time() - spent
+        return None
+
+
+def measure(watch, turns, change, other):
+    """The times of changes; what was never seen is left out. The first is for warming up."""
     found = []
-    for turn in range(changes + 2):
-        yield 1.2  # until what follows the last change, such as the full size, is over
-        before = bits(hands)
-        still = bits(hands)
-        if not np.array_equal(before, still):
-            continue
-        change(turn)
-        took = yield from hands.wait_for(lambda before=before: not np.array_equal(bits(hands), before), 6)
-        if took is not None and turn >= 2:
-            found.append(took)
+    for number, turn in enumerate([turns[0] + 1, *turns]):
+        yield from watch.rest()
+        seen = yield from watch.see(lambda turn=turn: change(turn), other)
+        if seen is not None and number:
+            found.append(seen)
     return found
