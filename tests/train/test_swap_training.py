@@ -217,9 +217,15 @@ def test_a_full_disk_loses_nothing_that_was_saved(sets, tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
+    def full_in_words(path, *_args, **_kwargs):
+        raise MienError(f"Cannot write {path}: No space left on device. Check permissions and free space.")
+
     monkeypatch.setattr("mien.train.state.save_file", full)
-    train_swap(arguments(sets, output, 5), told.append)
-    assert any(isinstance(event, Note) and "No space left" in event.message for event in told)
+    for writer in ("mien.files.identities.write_whole", "mien.train.sheets.contact_sheet"):
+        monkeypatch.setattr(writer, full_in_words)
+    with pytest.raises(MienError, match="No space left"):
+        train_swap(arguments(sets, output, 5, pace={"save": 0.0}), told.append)
+    assert sum(isinstance(event, Note) and "The training goes on" in event.message for event in told) >= 2
     assert output.read_bytes() == before
     assert [step for step, _ in states(tmp_path / "f.training")] == [3]
 

@@ -97,7 +97,8 @@ def train(task: Task, pace: Pace, folder: Path, tell: Tell, control: Control) ->
     """Train, from the last state in ``folder`` if there is one; returns the steps that are done in all.
 
     Raises:
-        MienError: The states there are another network's, or the losses are no longer numbers.
+        MienError: The states there are another network's, the losses are no longer numbers, or what was learned
+            cannot be written in the end.
     """
     network, critic = task.network.train(), task.critic
     average = copy.deepcopy(network).eval().requires_grad_(False)
@@ -142,7 +143,7 @@ def train(task: Task, pace: Pace, folder: Path, tell: Tell, control: Control) ->
             clock = Clock(step)
 
     if first():
-        save(task, parts, record, step, folder, tell)
+        write(task, parts, record, step, folder)
     return step
 
 
@@ -283,16 +284,31 @@ def look(
     with torch.inference_mode(), precision(pace, task.device):
         value = task.held_out(average)
         path = folder / "previews" / f"{step:08d}.png"
-        task.show(average, path, f"step {step}, held out {value:.2f} dB")
+        try:
+            task.show(average, path, f"step {step}, held out {value:.2f} dB")
+            tell(Preview(str(path), step))
+        except MienError as error:
+            tell(Note(f"{error} The training goes on without this preview.", "warning"))
     record.held.append((step, round(value, 4)))
     losses = record.losses[-1][1] if record.losses else {}
-    tell(Preview(str(path), step))
     pictures = task.batch * clock.pace(step)
     tell(Learned(step, losses, value, pictures, clock.left(step, pace), improving(record.held)))
 
 
 def save(task: Task, parts: Parts, record: Record, step: int, folder: Path, tell: Tell) -> None:
-    """Write the state, then the identity; a disk that is full costs neither the training nor what was saved."""
+    """Write state and identity; a disk that is full costs neither the training nor what was saved."""
+    try:
+        write(task, parts, record, step, folder)
+    except MienError as error:
+        tell(Note(f"{error} The training goes on; what was saved before is still there.", "warning"))
+
+
+def write(task: Task, parts: Parts, record: Record, step: int, folder: Path) -> None:
+    """Write the state, and the identity even where there is no room for the state.
+
+    Raises:
+        MienError: One of them cannot be written; what was saved before is still there.
+    """
     tensors: dict[str, Mapping[str, Tensor]] = {
         "network": parts.network.state_dict(),
         "average": parts.average.state_dict(),
@@ -304,9 +320,8 @@ def save(task: Task, parts: Parts, record: Record, step: int, folder: Path, tell
     facts = {"task": dict(task.facts), "record": record.plain, "scaler": parts.scaler.state_dict()}
     try:
         write_state(folder, step, facts, tensors)
+    finally:
         task.keep(parts.average, record, step)
-    except MienError as error:
-        tell(Note(f"{error} The training goes on; what was saved before is still there.", "warning"))
 
 
 def resume(parts: Parts, folder: Path, tell: Tell) -> tuple[int, Record]:

@@ -25,7 +25,6 @@ def write_grid(path: Path, columns: Sequence[Sequence[NDArray[np.uint8]]], names
     Raises:
         MienError: It cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [list(row) for row in zip(*columns)]
     width = max(LEAST, rows[0][0].shape[1])
     contact_sheet(path, rows, names, [str(number + 1) for number in range(len(rows))], title=title, width=width)
