@@ -121,7 +121,7 @@ def _landmarks(path: Path, face: Any) -> Landmarks:
     values = face.get("landmarks_xy", face.get("landmarksXY")) if isinstance(face, Mapping) else None
     try:
         points = np.asarray(values, np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise _strange(path) from error
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise _strange(path)
