@@ -20,15 +20,8 @@ def said_plate(scene: Any, answer: dict[str, Any]) -> None:
     entered = scene.mien
     if not entered.first and not entered.last and answer.get("range"):
         entered.first, entered.last = answer["range"]
-    warnings = []
-    if answer.get("missing"):
-        warnings.append(f"The plate lacks frames {spoken(answer['missing'])}.")
-    if not fits(scene):
-        warnings.append(
-            "The plate's data window differs from its display window: Blender would misplace it. "
-            "Press Write Fitting Plate."
-        )
-    state().warning = " ".join(warnings)
+    gone = answer.get("missing")
+    state().warning = f"The plate lacks frames {spoken(gone)}." if gone else ""
     space = str(answer.get("color", {}).get("plate", ""))
     state().state = "{} x {}, {}".format(*answer.get("size", (0, 0)), colors.NAMES.get(space, space))
 

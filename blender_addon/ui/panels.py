@@ -87,6 +87,8 @@ class ShotPanel(Tab):
         row.operator("mien.inspect_plate", icon="VIEWZOOM")
         row.operator("mien.build_shot", icon="NODETREE")
         if not fits(context.scene):
+            words = "Blender misplaces this plate: its data window is not its display window."
+            lines(layout, context.region, words, "ERROR")
             layout.operator("mien.fit_plate", icon="FULLSCREEN_ENTER")
 
 
@@ -211,17 +213,21 @@ class TrainingPanel(Tab):
         layout, training, said = self.layout, context.scene.mien.training, state()
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("kind", "a", "b", "output", "steps", "preview", "size"):
+        layout.prop(training, "kind")
+        pair = ("Before", "After") if training.kind == "paired" else ("Plate's Faces", "Performer's")
+        for name, label in zip(("a", "b"), pair):
+            layout.prop(training, name, text=label)
+        for name in ("output", "steps", "preview", "size"):
             layout.prop(training, name)
         if training.kind == "swap":
             layout.prop(training, "preset")
         row = layout.row(align=True)
-        row.operator("mien.train_start", icon="PLAY")
+        row.operator("mien.train_start", text="Start", icon="PLAY")
         pausing = "mien.train_resume" if said.paused else "mien.train_pause"
         row.operator(pausing, icon="PAUSE")
         row.operator("mien.train_stop", icon="SNAP_FACE")
         if said.training:
-            lines(layout, context.region, said.training, "INFO")
+            lines(layout, context.region, f"Paused. {said.training}" if said.paused else said.training, "INFO")
         layout.label(text="Images: mien preview, mien losses", icon="IMAGE_DATA")
 
 

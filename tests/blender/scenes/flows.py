@@ -20,6 +20,7 @@ def steps(hands, archive, facts_file):
 
     facts = SimpleNamespace(**json.loads(Path(facts_file).read_text()))
     host.install(archive)
+    open_panels(host, "trainingpanel")
     folder = Path(facts_file).parent / "flows"
     folder.mkdir(exist_ok=True)
     hands.window.workspace = bpy.data.workspaces["Compositing"]
@@ -94,7 +95,6 @@ def built(hands, host, facts, folder):
 
 def trained(hands, host, facts, folder):
     """A training is started, paused, gone on with and stopped; its preview and losses are seen."""
-    open_panels(host, "trainingpanel", "convertpanel")
     scene, area = hands.window.scene, hands.area("NODE_EDITOR")
     training = scene.mien.training
     training.kind, training.size, training.steps, training.preview = "paired", 64, 100000, 10
@@ -129,7 +129,7 @@ def trained(hands, host, facts, folder):
     before = words().training
     took = yield from hands.wait_for(lambda: words().training != before, 60)
     hands.check(took is not None, "its line goes on")
-    yield from hands.wait_for(lambda: colors_of("mien losses") > 3, 60)
+    yield from hands.wait_for(lambda: colors_of("mien losses") > 3, 200)
     yield 1.0
     hands.check(colors_of("mien losses") > 3, "the losses are drawn")
     hands.check(not bpy.data.images["mien losses"].is_dirty, "nobody is asked to save them")
