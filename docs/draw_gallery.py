@@ -31,6 +31,8 @@ PICTURES = HERE / "pictures" / "gallery"
 FRAMES = range(22, 25)
 """Frames of the demo's shot, from its middle, counted from 0."""
 LENGTH = 48
+QUALITY = 20
+"""Of the JPEG files of the plate called coded, of 100."""
 WIDTH = 260
 """Pixels across of each picture of a row."""
 
@@ -44,7 +46,7 @@ class Sweep:
         values: What it is set to, from left to right.
         says: What to look at.
         shows: ``comp``, ``face`` (unmatted) or ``matte``.
-        plate: Which of ``PLATES``.
+        plate: Which of ``PLATES``, or ``coded``.
         window: Part of the face's box to show: left, top, right, bottom in shares of it.
         others: Settings that stay the same all along.
     """
@@ -119,6 +121,7 @@ SWEEPS: tuple[Sweep, ...] = (
     Sweep("detail_face.texture_size", (0.005, 0.015, 0.05), "How coarse.", window=EYE, others=PORES),
     Sweep("detail_face.grain", (0.0, 1.0, 4.0), "The plate's grain, and more of it.", window=EYE),
     Sweep("detail_face.shutter", (0.0, 180.0, 720.0), "By hand.", window=EYE, others={"detail_face.motion": "shutter"}),
+    Sweep("code_face.amount", (0.0, 0.5, 1.0), "The blocks of a JPEG file of quality 20.", plate="coded", window=EYE),
     Sweep("clean_edge.amount", (0.0, 1.0), "Colors of the photograph's background leave the rim.", window=EDGE),
     Sweep("clean_edge.radius", (0.02, 0.06, 0.15), "From how far inside colors come.", window=EDGE),
     Sweep("composite.method", LAID, "A face laid on, or joined at its rim; its color not matched.", others=GRADED),
@@ -151,7 +154,9 @@ def prepare(scratch: Path, name: str) -> Path:
     for row in FRAMES:
         path = Path(str(pattern) % (demo.FIRST + row))
         demo.write_frame(path, demo.picture(scene, row, LENGTH), demo.FIRST + row)
-    if name != "daylight":
+    if name == "coded":
+        compress(open_shot(pattern).frames, pattern)
+    elif name != "daylight":
         relight(open_shot(pattern).frames, pattern, np.array(PLATES[name], np.float32))
     arguments = ConvertArguments(
         plate=PlateArguments(str(pattern)),
@@ -173,6 +178,23 @@ def relight(frames: tuple[int, ...], pattern: Path, matrix: NDArray[np.float32])
         picture = oiio.ImageBuf(path)
         pixels = picture.get_pixels(oiio.FLOAT)
         pixels[..., :3] = pixels[..., :3] @ matrix.T
+        picture.set_pixels(picture.roi, pixels)
+        picture.write(path)
+
+
+def compress(frames: tuple[int, ...], pattern: Path) -> None:
+    """Bring a plate through JPEG files of a low quality, in place."""
+    import cv2
+    import OpenImageIO as oiio
+
+    for frame in frames:
+        path = str(pattern) % frame
+        picture = oiio.ImageBuf(path)
+        pixels = picture.get_pixels(oiio.FLOAT)
+        shown = (pixels[..., 2::-1].clip(0, 1) ** (1 / 2.4) * 255 + 0.5).astype(np.uint8)
+        packed = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+        decoded = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1]
+        pixels[..., :3] = (decoded.astype(np.float32) / 255) ** 2.4
         picture.set_pixels(picture.roi, pixels)
         picture.write(path)
 

@@ -138,7 +138,7 @@ def _blocks(picture: Tensor) -> Tensor:
     """(n, m, 8, 8) whole blocks of an (H, W) picture."""
     rows, columns = (length // SIDE for length in picture.shape)
     whole = picture[: rows * SIDE, : columns * SIDE]
-    return whole.unflatten(0, (rows, SIDE)).unflatten(2, (columns, SIDE)).transpose(1, 2)
+    return whole.reshape(rows, SIDE, columns, SIDE).transpose(1, 2)
 
 
 def _joined(blocks: Tensor) -> Tensor:
