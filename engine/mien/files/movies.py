@@ -125,10 +125,15 @@ class Movie:
             self._coded = _listing(path)
         self._shown = [coded.shown for coded in self._coded]
         self._keys = [coded for coded in self._coded if coded.key] or self._coded[:1]
-        with self._lock, _explained(path):
-            self._open()
-            self._turned, color = self._first_frame()
-            self.facts = self._facts(color)
+        try:
+            with self._lock, _explained(path):
+                self._open()
+                self._turned, color = self._first_frame()
+                self.facts = self._facts(color)
+        except BaseException:
+            # Else its threads live on until somebody collects garbage.
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file."""
