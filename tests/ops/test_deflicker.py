@@ -67,6 +67,16 @@ def test_frames_without_a_face_neither_count_nor_change() -> None:
     assert rough((face + gain)[:20]) < 0.4 * rough(face[:20])
 
 
+def test_a_face_that_is_gone_for_longer_than_one_looks_changes_nothing_elsewhere() -> None:
+    face, lamp = noise(0.05, 3), noise(0.01, 4)
+    weight = ONE.clone()
+    weight[30:] = 0
+    gone = torch.cat([face, torch.zeros(80, 3)]), torch.cat([lamp, torch.zeros(80, 3)])
+    gain = flicker(*gone, torch.cat([weight, torch.zeros(80)]), 4.0)
+    assert torch.equal(gain[: len(face)], flicker(face, lamp, weight, 4.0))
+    assert bool(gain[:30].any()) and not bool(gain[30:].any())
+
+
 def test_a_steady_face_and_a_short_one_are_left_alone() -> None:
     line = (0.01 * TIME).expand(FRAMES, 3)
     assert not bool(flicker(line, line * 0, ONE, 4.0).any())

@@ -75,7 +75,9 @@ def _explained(seen: Tensor, light: Tensor, offset: Tensor, trust: Tensor) -> Te
     square = torch.einsum("fwci,fwcj->fcij", weighed, causes)
     # A slope, or a plate that hardly changes, must earn its say: frames that jump about would else be followed.
     total = trust.sum(1)[:, None, None]
-    ridge = torch.stack([torch.full_like(total, 1e-9), 0.0005 * total, FAINT**2 * total + 1e-12], -1)
+    # Where nobody is seen for long there is nothing to explain, and still something to solve.
+    slope = (0.0005 * total).clamp_min(1e-12)
+    ridge = torch.stack([torch.full_like(total, 1e-9), slope, FAINT**2 * total + 1e-12], -1)
     answer = torch.linalg.solve(
         square + torch.diag_embed(ridge.expand(*square.shape[:2], 1, 3)[..., 0, :]),
         torch.einsum("fwci,fwc->fci", weighed, seen)[..., None],
