@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import time
@@ -316,3 +317,14 @@ def test_a_folder_that_was_moved_is_judged_where_it_is(tmp_path):
     shutil.rmtree(moved / "layer")
     shutil.rmtree(moved / "proof")
     assert open_rendered(recipe_in(moved)).folder == out, "a recipe alone says where its frames are"
+
+
+def test_names_that_are_no_letters_are_told_and_not_a_traceback(tmp_path):
+    out = rendered(tmp_path, count=2).folder / "out"
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        shutil.copytree(out, odd)
+    except OSError:
+        pytest.skip("this file system holds only names in UTF-8")
+    damaged = [frame.damaged for frame in open_rendered(recipe_in(odd)).frames]
+    assert all("no UTF-8" in words for words in damaged)

@@ -118,6 +118,9 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise MienError(f"Cannot read {path}: its name, or a folder's, is no UTF-8. Rename it.") from error
     except OSError as error:
         raise MienError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     if empty:

@@ -106,7 +106,8 @@ def _finely(across: Sequence[float], down: Sequence[float]) -> float:
     """How surely grain is told by its finest: 1 where it changes from pixel to pixel, 0 where it is coarser."""
     fine = [max(0.0, (6 - 8 * line[0] + 2 * line[1]) / 6) for line in (across, down)]
     low, high = FINE
-    return min(1.0, max(0.0, ((fine[0] * fine[1]) ** 0.5 - low) / (high - low)))
+    root = math.sqrt(fine[0] * fine[1])
+    return min(1.0, max(0.0, (root - low) / (high - low)))
 
 
 def _low_end(across: Sequence[float], down: Sequence[float], rest: Tensor) -> float:
