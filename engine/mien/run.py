@@ -167,6 +167,8 @@ def solved(
                 return job
             job = _with_gathered(job, name, values)
             del values
+        # What measuring left free is not added to what solving takes.
+        trim()
         job = replace(job, chain=solve(job.chain, step))
         for mapped in (job.chain.track.points, job.chain.track.weight):
             set_aside(mapped.data_ptr(), mapped.nbytes)
