@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.ops import banded
+from mien.ops.bands import bands
 from mien.types import Image, Matte
 
 OCTAVES = 4
@@ -74,12 +74,27 @@ def blur(image: Tensor, variance: float) -> Tensor:
 
 
 def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
-    """Weigh (..., H, W) by a symmetric line of taps along both axes; edges repeat."""
+    """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
+    radius, height, width = len(line) // 2, image.shape[-2], image.shape[-1]
+    planes = image.reshape(-1, height, width)
+    if image.device.type != "cpu":
+        return _both_ways(planes, line, (radius, radius)).view(image.shape)
+    weighed = torch.empty_like(planes)
+    for plane, result in zip(planes, weighed):
+        for rows in bands(plane):
+            above, below = max(0, rows.start - radius), min(height, rows.stop + radius)
+            beyond = radius - (rows.start - above), radius - (below - rows.stop)
+            result[rows] = _both_ways(plane[None, above:below], line, beyond)[0]
+    return weighed.view(image.shape)
+
+
+def _both_ways(planes: Tensor, line: Sequence[float], beyond: tuple[int, int]) -> Tensor:
+    """Weigh (P, h, W), whose first and last row are repeated as often as ``beyond`` says; h comes back shorter."""
     radius = len(line) // 2
-    planes = F.pad(image.reshape(-1, 1, *image.shape[-2:]), (radius,) * 4, mode="replicate")[:, 0]
-    if image.device.type == "cpu" and not image.requires_grad:
-        return banded.weigh(planes, line, line).view(image.shape)
-    return _weigh(_weigh(planes.mT, line).mT, line).view(image.shape)
+    if any(beyond):
+        planes = F.pad(planes, (0, 0, *beyond), mode="replicate")
+    down = _weigh(planes.transpose(-1, -2), line).transpose(-1, -2)
+    return _weigh(F.pad(down, (radius, radius), mode="replicate"), line)
 
 
 def _weigh(padded: Tensor, line: Sequence[float]) -> Tensor:
