@@ -130,6 +130,8 @@ def events(timeline: Any, folder: Path) -> tuple[Event, ...]:
             where = f"Clip {number} of track {row + 1}"
             if getattr(clip, "enabled", True) and _filmed(clip):
                 event = _event(clip, where, f"{'v' + str(row + 1) + '_' if row else ''}sh{10 * number:04d}", folder)
+                if event is None:
+                    continue
                 if event.name.lower() in names:
                     raise MienError(f"Two shots are called {event.name!r}. Give each a name of its own.")
                 names.add(event.name.lower())
@@ -145,7 +147,25 @@ def _filmed(clip: Any) -> bool:
     return not sound and not isinstance(clip.media_reference, schema.GeneratorReference)
 
 
-def _event(clip: Any, where: str, number: str, folder: Path) -> Event:
+def _shown(clip: Any, trimmed: Any) -> tuple[float, float]:
+    """First and past-the-last frame that the cut shows of a clip's trimmed range, from its start.
+
+    Stacks and tracks around a clip may show a part of what they hold, or nothing of it.
+    """
+    rate, low, high, begin = trimmed.start_time.rate, 0.0, float(trimmed.duration.value), 0.0
+    item = clip
+    while (around := item.parent()) is not None:
+        begin += item.range_in_parent().start_time.rescaled_to(rate).value
+        if around.source_range is not None:
+            start = around.source_range.start_time.rescaled_to(rate).value
+            end = around.source_range.end_time_exclusive().rescaled_to(rate).value
+            low, high, begin = max(low, start - begin), min(high, end - begin), begin - start
+        item = around
+    return low, high
+
+
+def _event(clip: Any, where: str, number: str, folder: Path) -> Event | None:
+    """What is rendered of a clip; None where the cut shows nothing of it."""
     told = clip.metadata.get(OWN, {})
     if not isinstance(told, Mapping):
         raise MienError(f"{where}: its metadata {OWN!r} are no object with names.")
@@ -160,7 +180,15 @@ def _event(clip: Any, where: str, number: str, folder: Path) -> Event:
         raise MienError(f"{called} shows no whole frame. Leave it out, or give it a source range.")
     speed = _speed(clip, called)
     before, after = _dissolves(clip)
-    start, length = trimmed.start_time.value, trimmed.duration.value
+    try:
+        low, high = _shown(clip, trimmed)
+    except Exception as error:
+        raise MienError(f"{called} lies in a track or stack whose other parts have no length. Trim them.") from error
+    if high <= low:
+        return None
+    start, length = trimmed.start_time.value + low * speed, high - low
+    # A dissolve at an end that is cut away is not seen.
+    before, after = (before if low == 0 else 0.0), (after if high == trimmed.duration.value else 0.0)
     if not (abs(start) + abs(length) * (1 + speed) + before * speed + after * speed < FARTHEST):
         raise MienError(f"{called} lies beyond any rushes. Check its source range and its retime.")
     first = math.floor(start - before * speed + NEAR)

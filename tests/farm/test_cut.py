@@ -92,9 +92,12 @@ def test_an_edl_becomes_shots_and_an_edit_of_them(made: Made, tmp_path: Path) ->
     assert not again.failed and again.done == 3 + 3, "an edit of results leads back to the same shots by their names"
 
 
+def span_of(start: int, length: int):
+    return otio.opentime.TimeRange(otio.opentime.RationalTime(start, 24), otio.opentime.RationalTime(length, 24))
+
+
 def clip_of(name: str, start: int, length: int, **more):
-    span = otio.opentime.TimeRange(otio.opentime.RationalTime(start, 24), otio.opentime.RationalTime(length, 24))
-    return otio.schema.Clip(name=name, source_range=span, **more)
+    return otio.schema.Clip(name=name, source_range=span_of(start, length), **more)
 
 
 def timeline_of(*things):
@@ -116,6 +119,17 @@ def test_retimes_and_dissolves_say_what_is_needed() -> None:
     offsets = {name: otio.opentime.RationalTime(value, 24) for name, value in (("in_offset", 2), ("out_offset", 3))}
     dissolve = otio.schema.Transition("x", transition_type="SMPTE_Dissolve", **offsets)
     assert spans(clip_of("a", 100, 10), dissolve, clip_of("b", 50, 8)) == [(100, 112), (48, 57)]
+
+
+def test_a_stack_in_the_cut_shows_a_part_of_what_it_holds() -> None:
+    inner = otio.schema.Track(children=[clip_of("a", 100, 20), clip_of("b", 200, 20), clip_of("c", 300, 20)])
+    deep = otio.schema.Track(children=[clip_of("d", 0, 50)], source_range=span_of(10, 30))
+    stack = otio.schema.Stack(children=[inner], source_range=span_of(5, 25))
+    other = otio.schema.Stack(children=[deep], source_range=span_of(4, 10))
+    timeline = timeline_of(clip_of("e", 7, 3), stack, other)
+    shown = {event.calls[0]: (event.first, event.last) for event in events(timeline, Path())}
+    # c is past the end of the stack; of d ten frames are cut by its track, four more by the stack.
+    assert shown == {"e": (7, 9), "a": (105, 119), "b": (200, 209), "d": (14, 23)}
 
 
 @pytest.mark.parametrize(

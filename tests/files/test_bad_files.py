@@ -15,10 +15,10 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from mien.files.delivery import write_movie
 from mien.files.layers import write_plain
 from mien.files.shot import open_shot, read_native, read_region
 from mien.types import MienError
+from shots import write_movie
 
 # Reads every file named on a line of stdin as a user would, within 4 GiB of memory, and says what came of it.
 READER = """
