@@ -21,7 +21,7 @@ RUNNER = {
     for name in (
         "chain", "converters", "deliver", "fallback", "footage", "inspection", "job", "movie", "performer",
         "heap", "pipeline", "preview", "progress", "proof", "report", "reenacted", "run", "trained", "neighbors",
-        "roto",
+        "roto", "together",
     )
 }  # fmt: skip
 

@@ -166,6 +166,7 @@ def convert(
     handles: Annotated[int, typer.Option(min=0, help="Of an edit: frames rendered beyond the cut.")] = 0,
     shots: Annotated[Path | None, typer.Option(help="Of an edit: what single shots have of their own.")] = None,
     rate: Annotated[float, typer.Option(min=1, help="Of an .edl: frames per second.")] = 24.0,
+    batch: Annotated[int, typer.Option(help="Frames that a trained identity's network draws at once.")] = 1,
     device: DeviceOption = Device.auto,
     force: Force = False,
     json: Json = False,
@@ -207,6 +208,7 @@ def convert(
         height=resize,
         reenacting=Reenacting(crop, motion, adapt_scale, start_frame, detail, preview),
         tracking=TrackArguments(detector=detector.value, weights=weights, device=device.value),
+        batch=batch,
         device=device.value,
         force=force,
     )

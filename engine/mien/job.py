@@ -24,6 +24,8 @@ from mien.footage import plate_space
 from mien.performer import open_identity, prominent
 from mien.recipe import Recipe, Step, at_frame, digest
 from mien.roto import chosen, file_at, read_roto
+from mien.together import in_batches
+from mien.trained import BATCHED
 from mien.types import Face, FaceTrack, MienError, Series
 
 ENGINE = version("mien")
@@ -177,6 +179,8 @@ def open_job(recipe: Recipe, device: str = "auto", opened: Opened = open_anew) -
         (recipe.identity,),
         lambda: open_identity(identity, path, colors, place),
     )
+    if identity.kind in BATCHED:
+        identity_at = in_batches(identity_at, recipe.batch)
     memory = Path(recipe.output.folder) / "solve" / "plate.json"
     prints = opened("prints", (str(memory),), lambda: open_fingerprints(memory))
     chain = Chain(recipe, track, identity_at, roto_at=partial(read_roto, shot.size))

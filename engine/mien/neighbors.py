@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mien.chain import Alone, Chain, declaration, evaluate, radius
 from mien.job import Job, step_keys
 from mien.recipe import Step
-from mien.types import Plate
+from mien.together import bench, drawn_together
+from mien.types import MienError, Plate
 
 Record = dict[str, tuple[str, Any]]
 """Values of steps in one frame, each with the key of what it was made from."""
@@ -43,6 +45,8 @@ class Nearby:
         known = self.known(chain, frame)
         if name in known:
             return known[name]
+        if drawn_together(self._asked(chain, bench(frame, chain.recipe.batch))):
+            known = self.known(chain, frame)
         values = evaluate(chain, frame, plate, name, known)
         if values is None:
             return None
@@ -66,6 +70,17 @@ class Nearby:
         keys = step_keys(self._job(chain), frame, names[-1])
         record: Record = {name: (keys[name], values[name]) for name in names if name in keys}
         _remember(self.records, (frame, chain.scale), record, self.most)
+
+    def _asked(self, chain: Chain, frames: range) -> dict[int, tuple[Chain, Plate]]:
+        """What is to be drawn at once, where more than one frame is."""
+        asked = {}
+        for frame in frames if len(frames) > 1 else ():
+            # A frame that cannot be read fails those that look at it, not those that are drawn with it.
+            with suppress(MienError):
+                plate = self._plate(chain, frame) if frame in self.job.shot.frames else None
+                if plate is not None:
+                    asked[frame] = (chain, plate)
+        return asked
 
     def _job(self, chain: Chain) -> Job:
         return replace(self.job, recipe=chain.recipe, chain=chain)
@@ -94,7 +109,8 @@ def with_neighbors(job: Job, plate_at: Callable[[Job, int], Plate | None]) -> Jo
     reach = max(map(farthest, job.recipe.steps))
     if not reach or not isinstance(job.chain.neighbors, Alone):
         return job
-    return replace(job, chain=replace(job.chain, neighbors=Nearby(job, plate_at, 2 * reach + 2)))
+    most = 2 * reach + 1 + job.recipe.batch
+    return replace(job, chain=replace(job.chain, neighbors=Nearby(job, plate_at, most)))
 
 
 def farthest(step: Step) -> int:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from mien.types import MienError
@@ -49,12 +49,15 @@ def overlap(
     read: Callable[[Item], Read],
     compute: Callable[[Item, Read], Made],
     write: Callable[[Item, Made], None],
+    begin: Callable[[Mapping[Item, Read]], None] = lambda read: None,
+    ends: Callable[[Item], bool] = lambda item: True,
 ) -> Generator[tuple[Item, MienError | None], None, None]:
     """Carry each item through three stages that work at the same time, in order.
 
-    ``compute`` runs in the caller's thread. An item that fails with a ``MienError`` comes out with it and the
-    others go on; any other exception ends the run and is raised here. Closing the iterator ends the run after
-    the stages' present frames; no thread is left behind.
+    ``compute`` runs in the caller's thread, after ``begin`` saw what was read for the item's group: all items up to
+    one that ``ends`` it. An item that fails with a ``MienError`` comes out with it and the others go on; any other
+    exception ends the run and is raised here. Closing the iterator ends the run after the stages' present frames; no
+    thread is left behind.
     """
     over = threading.Event()
     todo: _Belt[tuple[Item, Read | MienError] | None] = _Belt(over)
@@ -95,21 +98,33 @@ def overlap(
                     error = failure
             out.put((item, error))
 
+    def groups() -> Iterator[list[tuple[Item, Read | MienError]]]:
+        group = []
+        while (entry := todo.take()) is not None:
+            group.append(entry)
+            if ends(entry[0]):
+                yield group
+                group = []
+        if group:
+            yield group
+
     threads = (stage(reading), stage(writing))
     try:
-        while (entry := todo.take()) is not None:
-            item, got = entry
-            made: Made | MienError
-            if isinstance(got, MienError):
-                made = got
-            else:
-                try:
-                    made = compute(item, got)
-                except MienError as error:
-                    made = error
-            done.put((item, made))
-            while not out.empty():
-                yield out.get()
+        for group in groups():
+            begin({item: got for item, got in group if not isinstance(got, MienError)})
+            while group:
+                item, got = group.pop(0)
+                made: Made | MienError
+                if isinstance(got, MienError):
+                    made = got
+                else:
+                    try:
+                        made = compute(item, got)
+                    except MienError as error:
+                        made = error
+                done.put((item, made))
+                while not out.empty():
+                    yield out.get()
         done.put(None)
         threads[1].join()
         while not out.empty():

@@ -41,6 +41,8 @@ ONWARD = ("constant", "linear", "smooth")
 """How a number goes on from a key to the next."""
 FARTHEST = 10**8
 """Largest frame number."""
+MOST_AT_ONCE = 64
+"""Frames that an identity's network may draw at once."""
 STEP_NAME = re.compile(r"[A-Za-z_]\w*")
 """Steps name files and settings."""
 FILE_NAME = re.compile(r"\w[\w .,+()-]*")
@@ -101,7 +103,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a render."""
+    """Everything that determines a render.
+
+    Attributes:
+        batch: Frames that an identity's network draws at once, where it can.
+    """
 
     plate: PlateChoice
     steps: tuple[Step, ...]
@@ -110,6 +116,7 @@ class Recipe:
     track: str
     face: str | None = None
     ocio: str | None = None
+    batch: int = 1
 
     def step(self, name: str) -> Step:
         """The step called ``name``."""
@@ -204,6 +211,8 @@ def check(recipe: Recipe) -> Recipe:
     }.items():
         if getattr(recipe.output, name) not in allowed:
             raise RecipeError(f"Output {name} is {getattr(recipe.output, name)!r}: choose {' or '.join(allowed)}.")
+    if not 1 <= recipe.batch <= MOST_AT_ONCE:
+        raise RecipeError(f"A network cannot draw {recipe.batch} frames at once: choose 1 to {MOST_AT_ONCE}.")
     if recipe.plate.last < recipe.plate.first:
         raise RecipeError(f"The plate ends at {recipe.plate.last}, before it begins at {recipe.plate.first}.")
     return replace(recipe, steps=tuple(steps))

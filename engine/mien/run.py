@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from mien.chain import (
+    NOTHING,
     Alone,
     Call,
     call_node,
@@ -35,6 +36,7 @@ from mien.ops.bake import cube
 from mien.ops.grade import native
 from mien.pipeline import overlap
 from mien.progress import Advance, Failure, Note, Tell
+from mien.together import drawn_together, lasts
 from mien.types import Face, Grade, Layer, MienError, Plate, Series
 
 PROXY_WIDTH = 256
@@ -145,6 +147,39 @@ def plainly(job: Job, frame: int) -> Call:
     return call_node
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What a frame is computed from.
+
+    Attributes:
+        job: The job, at the scale of the picture.
+        plate: The region of the frame.
+        known: Values of steps that were computed together with other frames.
+    """
+
+    job: Job
+    plate: Plate
+    known: Mapping[str, Any]
+
+
+def prepared(asked: Mapping[int, tuple[Job, Plate]], call_at: CallAt) -> dict[int, Ready]:
+    """Frames of one bench, their faces drawn at once where the identity can."""
+    known: Mapping[int, Mapping[str, Any]] = {}
+    if len(asked) > 1:
+        # What fails is told by the frame that it is due to, when that is computed alone.
+        with suppress(MienError):
+            chains = {frame: (job.chain, plate) for frame, (job, plate) in asked.items()}
+            known = drawn_together(chains, lambda frame: call_at(asked[frame][0], frame))
+    return {frame: Ready(job, plate, known.get(frame, NOTHING)) for frame, (job, plate) in asked.items()}
+
+
+def computed(ready: Ready | None, frame: int, name: str, call_at: CallAt) -> dict[str, Any] | None:
+    """The values of a step and of those before it in a frame; None where there is no face."""
+    if ready is None:
+        return None
+    return evaluate(ready.job.chain, frame, ready.plate, name, ready.known, call_at(ready.job, frame))
+
+
 @torch.inference_mode()
 def solved(
     job: Job,
@@ -213,17 +248,27 @@ def gather(
     def read(item: tuple[int, str]) -> Source:
         return read_steady(job, *item, whole=False)
 
+    ready: dict[int, Ready] = {}
+
+    def begin(group: Mapping[tuple[int, str], Source]) -> None:
+        asked = {
+            frame: at_proxy(job, source.face, plate_of(job, frame, source), name)
+            for (frame, _), source in group.items()
+            if source.face is not None
+        }
+        ready.update(prepared(asked, call_at))
+
     def measure(item: tuple[int, str], source: Source) -> Any:
-        if source.face is None:
-            return None
-        return measured(job, item[0], source.face, plate_of(job, item[0], source), name, call_at)
+        values = computed(ready.pop(item[0], None), item[0], name, call_at)
+        return None if values is None else values[name]
 
     def note(item: tuple[int, str], value: Any) -> None:
         values[item[0]] = (item[1], value)
 
     total = len(job.shot.frames)
     if todo:
-        run = overlap(todo, read, measure, note)
+        last = lasts([frame for frame, _ in todo], job.recipe.batch)
+        run = overlap(todo, read, measure, note, begin, lambda item: item[0] in last)
         try:
             for count, (item, _) in enumerate(run, start=total - len(todo) + 1):
                 tell(Advance("solve", count, total, item[0]))
@@ -310,14 +355,13 @@ def freshness(job: Job, frames: Sequence[int]) -> Freshness:
     return Freshness(*(tuple(found[name]) for name in ("fresh", "stale", "absent")))
 
 
-def measured(job: Job, frame: int, face: Face, plate: Plate, name: str, call_at: CallAt = plainly) -> Any:
-    """The value of a step in one frame, at a proxy scale where the face is large; None where it has none."""
+def at_proxy(job: Job, face: Face, plate: Plate, name: str) -> tuple[Job, Plate]:
+    """A job and a region at the scale at which a step is measured: a proxy's where the face is large."""
     whole = declaration(job.recipe.step(name).node).output in WHOLE_SIZE
     factor = 1 if whole else max(1, int(face.width / PROXY_WIDTH))
-    if factor > 1:
-        plate, job = proxy(plate, factor), replace(job, chain=replace(job.chain, scale=1 / factor))
-    values = evaluate(job.chain, frame, plate, name, call=call_at(job, frame))
-    return None if values is None else values[name]
+    if factor == 1:
+        return job, plate
+    return replace(job, chain=replace(job.chain, scale=1 / factor)), proxy(plate, factor)
 
 
 def proxy(plate: Plate, factor: int) -> Plate:
@@ -379,13 +423,18 @@ def render(
             return None
         return read_steady(job, frame, key, destination.needs_whole)
 
+    ready: dict[int, Ready] = {}
+
+    def begin(group: Mapping[int, Source | None]) -> None:
+        there = {frame: source for frame, source in group.items() if source is not None and source.face is not None}
+        ready.update(prepared({frame: (job, plate_of(job, frame, there[frame])) for frame in there}, call_at))
+
     def make(frame: int, source: Source | None) -> Delivered | None:
         if source is None:
             return None
-        plate = values = None
-        if source.face is not None:
-            plate = plate_of(job, frame, source)
-            values = evaluate(job.chain, frame, plate, final, call=call_at(job, frame))
+        begun = ready.pop(frame, None)
+        plate = None if begun is None else begun.plate
+        values = computed(begun, frame, final, call_at)
         layers = [] if values is None else [value for value in values.values() if isinstance(value, Layer)]
         raw, layer = (layers[0], layers[-1]) if layers else (None, None)
         return compute(destination, frame, source.key, source.header, source.native, plate, raw, layer, names)
@@ -396,7 +445,8 @@ def render(
         else:
             write(destination, made)
 
-    run = overlap(frames, read, make, save)
+    last = lasts(frames, job.recipe.batch)
+    run = overlap(frames, read, make, save, begin, last.__contains__)
     for count, (frame, error) in enumerate(run, start=1):
         if error is not None:
             failed[frame] = str(error)

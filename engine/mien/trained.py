@@ -216,3 +216,5 @@ TRAINED: Mapping[str, Open] = {
     "pix2pix": open_pix2pix,
 }
 """How each kind of identity that a network draws is opened."""
+BATCHED = ("swap", "paired")
+"""Kinds whose networks can be given several frames at once: imported ones may look at all that they are given."""

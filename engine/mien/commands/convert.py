@@ -35,6 +35,7 @@ from mien.progress import Note, Outcome, Tell
 from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
 from mien.reenacted import KIND
 from mien.run import Rendered, render, solved, without_measurements
+from mien.together import in_seats
 from mien.types import MienError
 
 
@@ -64,6 +65,7 @@ class ConvertArguments:
     height: int | None = None
     reenacting: Reenacting = field(default_factory=Reenacting)
     tracking: TrackArguments = field(default_factory=TrackArguments)
+    batch: int = 1
     device: str = "auto"
     force: bool = False
 
@@ -99,6 +101,7 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
             track=str(folder / f"{name}.track.json"),
             face=arguments.face,
             ocio=arguments.plate.ocio,
+            batch=arguments.batch,
         )
     )
     # The sources first: what is wrong with a photograph should not be told after an hour of tracking.
@@ -186,6 +189,8 @@ def run_recipe(
 ) -> Outcome:
     """Solve and render a checked recipe, as ``run_job`` does."""
     job = open_job(recipe, device)
+    if recipe.batch > 1 and not in_seats(job.chain.identity_at(job.shot.frames[0])):
+        tell(Note("This identity draws frames one by one: --batch changes nothing.", "warning"))
 
     def rendered(chosen: Sequence[int]) -> Rendered:
         return render(solved(job, tell, kept=without_measurements), chosen, tell, force=force)
