@@ -9,7 +9,8 @@ from torch.nn.functional import avg_pool2d, pad
 from mien import mesh
 from mien.models.aligned import FACE, aligned_matrix, as_mesh
 from mien.models.animate import Animator, Source
-from mien.models.crop_identity import BRIGHTEST, RIM, Encoding, laid_back
+from mien.models.crop_identity import BRIGHTEST, Encoding
+from mien.models.lay_back import RIM, laid_back
 from mien.models.motion import Motion
 from mien.models.motion_fields import Keypoints, carried, resized, sampled
 from mien.ops.warp import warp

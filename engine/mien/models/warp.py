@@ -75,6 +75,11 @@ class WarpSource:
         return self._made[:wanted]
 
     @cached_property
+    def view(self) -> Tensor:
+        """(3,) the viewer's direction as the head in the photograph has it: its pose but for roll."""
+        return _view(self.points, self.aspect)
+
+    @cached_property
     def bare(self) -> Tensor:
         """(1, SIDE, SIDE) over the face: 0 where hair hides the forehead, else 1."""
         return _without_fringe(self.image, self.points, self.facing)
@@ -103,12 +108,11 @@ def warp_source(image: Image, points: Points, weight: Tensor | None = None, aspe
         raise MienError("The face lies outside the source picture. Choose a picture that shows the face.")
     (left, top), (right, bottom) = corner.long().tolist(), end.long().tolist()
     offset = points.new_tensor([left, top, 0.0])
-    square = points * points.new_tensor([aspect, 1.0, 1.0])
     seen = _unoccluded(points, aspect)
     trust = points.new_ones(mesh.POINTS)
     if weight is not None:
         trust = mesh_warp.ramp(weight.to(points) / weight.to(points).quantile(0.9).clamp(min=1e-6), 0.0, 0.3)
-    facing = _facing(square).clamp(min=0) * mesh_warp.spread(seen * trust, mesh.TRIANGLES.to(points.device))
+    facing = _facing(_view(points, aspect)).clamp(min=0) * mesh_warp.spread(seen * trust, _AROUND)
     return WarpSource(image[:, top:bottom, left:right].contiguous(), points - offset, facing, aspect)
 
 
@@ -116,16 +120,22 @@ def _broad_normals() -> Tensor:
     """(468, 3) normals of the mean face, smoothed so that nostrils and lips count with what surrounds them."""
     normals = mesh_warp.normals(mesh.CANONICAL, mesh.TRIANGLES)
     for _ in range(3):
-        normals = mesh_warp.spread(normals, mesh.TRIANGLES)
+        normals = mesh_warp.spread(normals, _AROUND)
     return normalize(normals, dim=-1)
 
 
+_AROUND = mesh_warp.neighbors(mesh.TRIANGLES, mesh.POINTS)
 _NORMALS = _broad_normals()
 
 
-def _facing(square: Points) -> Tensor:
+def _view(points: Points, aspect: float) -> Tensor:
+    """(3,) the direction from the viewer in the head's own axes, which roll does not change."""
+    return mesh.pose_of(points * points.new_tensor([aspect, 1.0, 1.0])).rotation[2]
+
+
+def _facing(view: Tensor) -> Tensor:
     """(468,) how squarely the viewer sees each point, 1 to -1, of a head turned so whatever its expression."""
-    return -(_NORMALS.to(square) @ mesh.pose_of(square).rotation[2])
+    return -(_NORMALS.to(view) * view).sum(-1)
 
 
 def _face_lattice(points: Points) -> tuple[Tensor, Tensor]:
@@ -287,10 +297,9 @@ def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
         grid = Grid(low - 2 * step, step, (rows, columns))
         route = _route(sources, points, face, grid)
         inside = slice(top, bottom), slice(left, right)
-        pixels = positions((bottom - top, right - left), (left, top), image)
         start = (float(grid.origin[0]) - left, float(grid.origin[1]) - top)
         dense = mesh_warp.spline(route.values, start, step, (bottom - top, right - left))
-        result[..., *inside] = _resample(sources, route, dense, pixels, image[..., *inside])
+        result[..., *inside] = _resample(sources, route, dense, (left, top), image[..., *inside])
         sound = torch.where(dense[0] > 1e-4, dense[0], 0.0)
         matte[..., 0, *inside] = torch.where(sound > 1 - 1e-4, 1.0, sound)
     return Layer(result, matte, plate.corner, face.width, {"identity": matte})
@@ -310,7 +319,7 @@ class Route:
     """Where the face's surroundings lie in each source, on a lattice.
 
     Attributes:
-        values: (2 + 4K, h, w): matte; where the sources have pixels at all; then for each source its share,
+        values: (2 + 4K, h, w): matte; where the sources have pixels at all; then for each source used its share,
             what its affine map leaves over (x, y), and the level of its pyramid to read.
         affine: Per source a (2, 3) matrix from region pixels to its pixels.
         used: The sources whose share is worth a look.
@@ -321,25 +330,36 @@ class Route:
     used: list[int]
 
 
-def _resample(sources: tuple[WarpSource, ...], route: Route, dense: Tensor, pixels: Tensor, behind: Image) -> Image:
+def _resample(
+    sources: tuple[WarpSource, ...], route: Route, dense: Tensor, corner: tuple[int, int], behind: Image
+) -> Image:
     shown, each = dense[1], dense[2:].unflatten(0, (-1, 4))
-    drawn = torch.zeros_like(behind)
-    total = each[route.used, 0].clamp(min=0).sum(0).clamp(min=1e-6)
-    for k in route.used:
-        share, level = each[k, 0].clamp(min=0), each[k, 3].clamp(min=0)
+    x = torch.arange(behind.shape[-1]).to(behind) + (corner[0] + 0.5)
+    y = torch.arange(behind.shape[-2]).to(behind)[:, None] + (corner[1] + 0.5)
+    reads = []
+    for k, (*left, level) in zip(route.used, each[:, 1:]):
         # Plane by plane: products of pairs cost many times as much.
-        x, y = pixels[:1, :, 0], pixels[:, :1, 1]
-        places = torch.stack(
-            [left + (row[0] * x + row[1] * y + row[2]) for row, left in zip(route.affine[k], each[k, 1:3])], -1
-        )
-        read = pyramid.look_up(sources[k].levels(float(level.amax())), places, level)
-        drawn = drawn + read * (share / total) if len(route.used) > 1 else read
-    mixed = torch.where(shown > 1e-4, torch.lerp(behind, drawn, shown.clamp(0, 1)), behind)
-    return torch.where(shown > 1 - 1e-4, drawn, mixed)
+        places = [rest + (row[0] * x + row[2]) + row[1] * y for row, rest in zip(route.affine[k], left)]
+        level = level.clamp(min=0)
+        levels = sources[k].levels(float(level.amax()))
+        reads.append(pyramid.look_up(levels, torch.stack(places).movedim(0, -1), level))
+    drawn = reads[0] if len(reads) == 1 else _mixed(reads, each[:, 0].clamp(min=0))
+    # Elsewhere than at the rim nothing of the plate shows.
+    rim = (shown <= 1 - 1e-4).nonzero(as_tuple=True)
+    part, back = shown[rim], behind[:, *rim]
+    drawn[:, *rim] = torch.where(part > 1e-4, torch.lerp(back, drawn[:, *rim], part.clamp(0, 1)), back)
+    return drawn
+
+
+def _mixed(pictures: list[Image], shares: Tensor) -> Image:
+    """Several pictures, each by its (K, H, W) share of the whole."""
+    total = shares.sum(0).clamp(min=1e-6)
+    return torch.stack([picture * (share / total) for picture, share in zip(pictures, shares)]).sum(0)
 
 
 def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Grid) -> Route:
-    facing = _facing(points * points.new_tensor([face.aspect, 1.0, 1.0]))
+    view = _view(points, face.aspect)
+    facing = _facing(view)
     extended = _ring(points)
     place = torch.cat([(extended[:, :2] - grid.origin) / grid.step, extended[:, 2:] / grid.step], 1)
     triangles, skin = _ALL.to(points.device), mesh.TRIANGLES.to(points.device)
@@ -355,10 +375,10 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
         affine.append(matrix)
         known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
     sharp = torch.stack(known, 1)
-    knowledge = mesh_warp.spread(mesh_warp.spread(sharp, skin), skin).T
+    knowledge = mesh_warp.spread(mesh_warp.spread(sharp, _AROUND), _AROUND).T
     # Just past the outline lies what was behind the performer.
     knowledge[:, oval] = torch.minimum(knowledge[:, oval], sharp.T[:, oval])
-    fit = _pose_fit(sources, points, face)
+    fit = _pose_fit(sources, view)
     share = fit[:, None] * (knowledge + 1e-4)
     share = share / share.sum(0)
     sound = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
@@ -398,11 +418,11 @@ def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gr
     kept = _plate_shows(sources, fit / fit.sum(), points, place, affine, grid.size)[0]
     sound = drawn[0] * outline * (share * torch.stack(usable)).sum(0) * (1 - kept)
     channels = [sound, shown]
-    for k in range(count):
+    used = [k for k in range(count) if float(share[k].amax()) > min(1 / 512, 0.5 / count)]
+    for k in used:
         needed = levels[k][(sound > 0.01) & (share[k] > 0.01)]
         low, high = (float(v) for v in needed.aminmax()) if len(needed) else (0.0, 0.0)
         channels += [share[k], *leftovers[k], levels[k].clamp(low, high)]
-    used = [k for k in range(count) if float(share[k].amax()) > 1 / 512]
     return Route(torch.stack(channels), affine, used)
 
 
@@ -412,11 +432,10 @@ def _read(lattice: Tensor, places: Tensor, corner: Tensor, step: Tensor) -> Tens
     return grid_sample(lattice[None], at[None], padding_mode="border", align_corners=False)[0, 0]
 
 
-def _pose_fit(sources: tuple[WarpSource, ...], points: Points, face: Face) -> Tensor:
+def _pose_fit(sources: tuple[WarpSource, ...], view: Tensor) -> Tensor:
     """(K,) how well each photograph's view of the head fits the plate's; roll does not count."""
-    here = mesh.pose_of(points * points.new_tensor([face.aspect, 1.0, 1.0])).rotation[2]
-    views = [mesh.pose_of(s.points * s.points.new_tensor([s.aspect, 1.0, 1.0])).rotation[2] for s in sources]
-    angle = torch.rad2deg(torch.arccos((torch.stack(views) @ here).clamp(-1, 1)))
+    views = torch.stack([source.view for source in sources])
+    angle = torch.rad2deg(torch.arccos((views * view).sum(-1).clamp(-1, 1)))
     return torch.exp(-0.5 * (angle.square() - angle.square().amin()) / POSE_SPREAD**2) + 1e-6
 
 

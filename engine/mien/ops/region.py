@@ -20,22 +20,28 @@ def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
 
 def occupied(matte: Tensor, margin: int = 0) -> Slices:
     """Rows and columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
-    there = (matte > 0).reshape(-1, *matte.shape[-2:])
-    if not there.numel():
+    if not matte.numel():
         return slice(0, 0), slice(0, 0)
-    # Bytes are looked through faster than truth values.
-    found = there.view(torch.uint8).amax(0)
-    return _extent(found.amax(1), margin), _extent(found.amax(0), margin)
+    planes = matte.reshape(-1, *matte.shape[-2:])
+    return _extent(_highest(planes, (0, 2)), margin), _extent(_highest(planes, (0, 1)), margin)
 
 
 def occupied_columns(matte: Tensor, margin: int = 0) -> slice:
     """Columns outside of which a (..., H, W) matte is 0, and as far as ``margin`` beyond; empty for none."""
-    there = (matte > 0).reshape(-1, matte.shape[-1])
-    return _extent(there.view(torch.uint8).amax(0), margin) if there.numel() else slice(0, 0)
+    if not matte.numel():
+        return slice(0, 0)
+    return _extent(_highest(matte.reshape(-1, matte.shape[-1]), (0,)), margin)
+
+
+def _highest(matte: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """What each line shows most of, NaN counting as nothing."""
+    # Bytes are looked through faster than truth values.
+    found = matte.view(torch.uint8).amax(axes) if matte.dtype == torch.bool else matte.amax(axes)
+    return matte.nan_to_num(0.0).amax(axes) if bool(found.isnan().any()) else found
 
 
 def _extent(line: Tensor, margin: int) -> slice:
-    found = line.nonzero()
+    found = (line > 0).nonzero()
     if not len(found):
         return slice(0, 0)
     return slice(max(0, int(found[0]) - margin), min(len(line), int(found[-1]) + 1 + margin))

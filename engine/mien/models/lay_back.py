@@ -1,0 +1,95 @@
+"""Laying a crop that a network drew back where it belongs on the plate."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import hardshrink, pad
+
+from mien.ops import enlarge
+from mien.ops.choose import choose
+from mien.ops.region import occupied
+from mien.ops.warp import transform, warp
+from mien.types import Image, Layer, Matrix, Matte, Plate, Points
+
+RIM = 2
+REACH = 3.0
+"""Pixels of a crop beyond what it shows in which a resampled edge of it may be seen."""
+BAND = 128
+"""Rows of a region that a crop is laid on at once."""
+WIDE = 512
+"""Columns, at most."""
+LEAST = 1 / 512
+"""Matte below which nothing is drawn: networks never quite say none."""
+Corner = tuple[int, int]
+
+
+def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_width: float) -> Layer:
+    """A layer with a (3, H, W) crop and its (1, H, W) matte where they belong; around them it shows the plate.
+
+    ``matrix`` (3, 3) carries positions in the plate's region to positions in the crop.
+    """
+    image = plate.image
+    result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
+    height, width = image.shape[-2:]
+    shown = torch.where(matte > LEAST, matte, 0.0)
+    rows, columns = occupied(shown, 2)
+    if rows.start < rows.stop:
+        # A rim of nothing: the edge of the square is as soft as one of its pixels.
+        part = torch.cat([pad(drawn, (RIM,) * 4, mode="replicate"), pad(shown, (RIM,) * 4)])
+        part = part[:, rows.start : rows.stop + 2 * RIM, columns.start : columns.stop + 2 * RIM]
+        there = _moved(RIM - columns.start, RIM - rows.start) @ matrix.double().cpu()
+        onto = torch.linalg.inv(there)
+        table = enlarge.prepared(part) if enlarge.enlarges(there) else None
+        for (left, top), (high, wide) in _pieces(part[3] > 0, onto, (height, width), image.is_cuda):
+            here = (..., slice(top, top + high), slice(left, left + wide))
+            if table is None:
+                laid = warp(part, _moved(-left, -top) @ onto, (high, wide))
+            else:
+                laid = enlarge.piece(table, there, (left, top), (high, wide))
+            soft = hardshrink(laid[3:].clamp_(0, 1), LEAST)
+            whole = bool(soft.amin() > 0)
+            result[here] = laid[:3] if whole else choose(soft > 0, laid[:3], image[here])
+            mask[here] = soft
+    return Layer(result, mask, plate.corner, face_width, {"identity": mask})
+
+
+def _pieces(shown: Tensor, onto: Matrix, size: tuple[int, int], whole: bool) -> Iterator[tuple[Corner, Corner]]:
+    """Corner (x, y) and size (height, width) of parts of a region of ``size`` that together hold what is shown.
+
+    ``shown`` (H, W) is carried into the region by ``onto``. Parts are small, or the only one where ``whole``.
+    """
+    outline = transform(_rim(shown), onto)
+    reach = REACH * float(onto[:2, :2].abs().sum(1).amax())
+    step = size[0] if whole else BAND
+    for top in range(0, size[0], step):
+        bottom = min(size[0], top + step)
+        near = outline[(outline[:, 1] > top - reach) & (outline[:, 1] < bottom + reach)]
+        if not len(near):
+            continue
+        left = max(0, math.floor(float(near[:, 0].amin()) - reach))
+        right = min(size[1], math.ceil(float(near[:, 0].amax()) + reach))
+        low = max(top, math.floor(float(near[:, 1].amin()) - reach))
+        high = min(bottom, math.ceil(float(near[:, 1].amax()) + reach))
+        if right <= left or high <= low:
+            continue
+        across = right - left if whole else math.ceil((right - left) / math.ceil((right - left) / WIDE))
+        for start in range(left, right, across):
+            yield (start, low), (high - low, min(across, right - start))
+
+
+def _rim(shown: Tensor) -> Points:
+    """(P, 2) positions of the first and last pixel that is shown in every row and column."""
+    found = []
+    for there in (shown, shown.mT):
+        lines = there.any(1).nonzero()[:, 0]
+        marked = there[lines].to(torch.uint8)
+        ends = marked.argmax(1), marked.shape[1] - 1 - marked.flip(1).argmax(1)
+        found.append([torch.stack([end, lines], 1) for end in ends])
+    across, down = found
+    return torch.cat([*across, *(points.flip(1) for points in down)]).double().cpu() + 0.5
+
+
+def _moved(x: float, y: float) -> Tensor:
+    return torch.tensor([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], dtype=torch.float64)
