@@ -30,7 +30,7 @@ from mien.files.shot import read_region
 from mien.heap import reuse
 from mien.job import Job, open_job
 from mien.models.aligned import aligned_matrix
-from mien.models.crop_identity import laid_back
+from mien.models.lay_back import laid_back
 from mien.run import plate_of, read_source, solved
 from mien.types import Face, Layer, Plate
 from shots import FIRST, Made, points_at, texture

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from mien.models.crop_identity import laid_back
+from mien.models.lay_back import laid_back
 from mien.ops import edge as edges
 from mien.ops import grain, motion_blur, sharpness
 from mien.ops.bands import PIXELS, bands
@@ -84,7 +84,7 @@ def test_threads_change_no_bit(name: str, threads: None) -> None:
 
 def test_a_crop_laid_back_in_bands_is_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     in_bands = crop_on_a_plate()
-    monkeypatch.setattr("mien.models.crop_identity.BAND", 10_000)
+    monkeypatch.setattr("mien.models.lay_back.BAND", 10_000)
     assert torch.allclose(in_bands, crop_on_a_plate(), atol=2e-4)
     assert 0.1 < float((in_bands[3] > 0).float().mean()) < 0.9
 
