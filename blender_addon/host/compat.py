@@ -124,6 +124,22 @@ def full_precision(scene: Any) -> None:
         scene.render.compositor_precision = "FULL"
 
 
+EMPTIES = bpy.app.version >= (5, 2)
+"""Whether an image that was emptied is read by the compositor's thread when that needs it."""
+
+
+def reread(image: Any) -> None:
+    """Let what shows an image read its file anew; of the two calls neither does that alone.
+
+    ``reload`` has the first file of a sequence read at once, by the thread that draws.
+    """
+    if EMPTIES:
+        image.buffers_free()
+    else:
+        image.reload()
+    image.update_tag()
+
+
 def strip_span(strip: Any) -> tuple[int, int]:
     """How many frames of its footage a strip skips, and how many it shows; 5.1 renamed all of these."""
     offset = strip.content_trim_start if hasattr(strip, "content_trim_start") else strip.animation_offset_start

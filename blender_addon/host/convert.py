@@ -13,7 +13,7 @@ import bpy
 from ..core.settings import Control
 from ..core.shot import ROLES, Shot
 from ..mien.hosts.frames import file_at
-from .compat import FIVE
+from .compat import FIVE, reread
 from .groups import NAMES, VERSIONS
 from .weave import Weave
 
@@ -140,15 +140,14 @@ def show_range(node: Any, first: int, last: int) -> None:
 
 
 def refresh(tree: Any, roles: Sequence[str] = ROLES) -> None:
-    """Show what was written meanwhile: either call alone does nothing in some versions.
+    """Show what was written meanwhile.
 
     A picture of a film's frame takes Blender 50 ms of a processor to load: so name those that were written.
     """
     for role in roles:
         node = tree.nodes.get(role)
         if node is not None and node.image is not None and Path(bpy.path.abspath(node.image.filepath)).parent.is_dir():
-            node.image.reload()
-            node.image.update_tag()
+            reread(node.image)
 
 
 def role_of(path: str) -> str:

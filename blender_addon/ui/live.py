@@ -3,9 +3,14 @@
 
 A change is asked for at once, at the size that the engine can answer quickly; when nothing has moved for a moment,
 the frame is asked for at full size. The engine writes it where a render would, so all nodes after Convert work on it.
+
+Blender draws when a value changes, which takes it long without a graphics card, and composites meanwhile in a thread
+of its own: the pictures as they were, as the engine has only begun. So that thread waits for the answer, and the one
+round of compositing shows what is new. The thread that draws and hears the artist never waits.
 """
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +18,8 @@ from typing import Any
 import bpy
 
 from ..core.shot import ROLES, ShotError
-from ..host import convert, shots
+from ..host import compat, convert, shots
+from ..mien.client import EngineError
 from .chain import REFUSED, show, writing
 from .props import shot_of, speaking
 
@@ -21,12 +27,17 @@ REST = 0.4
 """Seconds without a change after which the frame is wanted at full size."""
 LOOK, SOON = 0.025, 0.01
 """Seconds to the next look while live is on, and while the engine works."""
+HELD = 0.3
+"""Seconds after a question for which compositing waits for the answer at most."""
+CHANGING = {"face", "matte"}
+"""What nearly every setting changes: read anew by the round of compositing that waits for it; the rest comes after."""
 
 
 class Eye:
     """What was asked for last, and what is awaited; one for the whole program, as there is one engine."""
 
     def __init__(self) -> None:
+        self.engine: Callable[[], Any] | None = None
         self.asked = ""
         self.seen = ""
         self.moved = 0.0
@@ -35,6 +46,12 @@ class Eye:
         self.shown: tuple[int, int] | None = None
         self.request: Any = None
         self.recipe: dict[str, Any] = {}
+        self.since = 0.0
+        self.quick = False
+        self.held: Any = None
+        self.late = False
+        self.later: set[str] = set()
+        self.news = False
 
 
 eye = Eye()
@@ -58,27 +75,91 @@ def dialed(scene: Any) -> str:
 
 
 def step(engine: Callable[[], Any]) -> bool:
-    """One turn; whether something new is shown."""
-    changed = _answered()
+    """One turn; whether there is something to say that no new picture brings along."""
+    eye.engine = engine
+    _answered()
+    news, eye.news = eye.news, False
     scene = watched()
+    _listen(scene is not None)
     if scene is None:
-        return changed
+        return news
+    now = _noticed(scene)
+    # What is on its way to the viewer comes first: anything new has it composited from the beginning.
+    idle = not bpy.app.is_job_running("COMPOSITE")
+    if idle and eye.later:
+        _refresh(scene, set())
+    if eye.request is not None:
+        return news
+    resting = time.monotonic() - eye.moved > REST and idle
+    if now != eye.asked:
+        _ask(scene, now, None)
+    elif resting and not eye.fine:
+        eye.fine = True
+        _ask(scene, now, 1)
+    return news
+
+
+def _noticed(scene: Any) -> str:
+    """What is dialed, and since when it rests."""
     now = dialed(scene)
     if now != eye.seen:
         eye.seen, eye.moved, eye.fine = now, time.monotonic(), False
+    return now
+
+
+def ahead(*_: Any) -> None:
+    """Something in the file changed: ask before Blender composites and draws, which the timer only comes after."""
+    scene = watched() if threading.current_thread() is threading.main_thread() else None
+    if scene is None or eye.engine is None or _noticed(scene) == eye.asked:
+        return
+    _answered()
     if eye.request is not None:
-        return changed
-    # What is on its way to the viewer comes first: Blender and the engine share the processor.
-    resting = time.monotonic() - eye.moved > REST and not bpy.app.is_job_running("COMPOSITE")
-    if now != eye.asked:
-        _ask(engine, scene, now, None)
-    elif resting and not eye.fine:
-        eye.fine = True
-        _ask(engine, scene, now, 1)
-    return changed
+        return
+    idle = not bpy.app.is_job_running("COMPOSITE")
+    _ask(scene, eye.seen, None)
+    if eye.request is not None and idle and eye.quick and compat.EMPTIES and not _looked_at(scene):
+        eye.held = eye.request
+        _refresh(scene, CHANGING)
 
 
-def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -> None:
+def hold(*_: Any) -> None:
+    """Compositing begins, in a thread of its own: wait there for the answer that it is to show."""
+    request = eye.held
+    if request is None or threading.current_thread() is threading.main_thread():
+        return
+    try:
+        request.wait(max(0.0, eye.since + HELD - time.monotonic()))
+    except TimeoutError:
+        eye.late = True
+    except EngineError:
+        pass  # The timer tells the artist.
+
+
+def _looked_at(scene: Any) -> bool:
+    """Whether an editor shows what the engine wrote by itself, and reads it at any time."""
+    trees = [node.node_tree for node in shots.converts(scene)]
+    images = [picture.image for tree in trees for picture in convert.pictures(tree).values()]
+    for window in bpy.context.window_manager.windows:
+        for space in (area.spaces.active for area in window.screen.areas):
+            if getattr(space, "image", None) in images or getattr(space, "edit_tree", None) in trees:
+                return True
+    return False
+
+
+HANDLERS = (("depsgraph_update_post", ahead), ("composite_pre", hold))
+
+
+def _listen(on: bool) -> None:
+    """Hear of changes at once; not in the background, where nobody looks."""
+    for name, handler in HANDLERS:
+        hooks = getattr(bpy.app.handlers, name)
+        if handler in hooks and not on:
+            hooks.remove(handler)
+        elif handler not in hooks and on and not bpy.app.background:
+            hooks.append(handler)
+
+
+def _ask(scene: Any, now: str, scale: float | None) -> None:
     eye.asked = now
     try:
         shot = shot_of(scene)
@@ -90,43 +171,55 @@ def _ask(engine: Callable[[], Any], scene: Any, now: str, scale: float | None) -
     except REFUSED as error:
         speaking(scene.session_uid).error = str(error)
         return
-    eye.scene = scene.session_uid
-    eye.request = engine().ask(
+    eye.scene, eye.since, eye.late = scene.session_uid, time.monotonic(), False
+    eye.request = eye.engine().ask(
         "render", recipe=eye.recipe, folder=shot.folder, frame=scene.frame_current, write=True, scale=scale,
         viewer=f"blender {scene.session_uid}",
     )  # fmt: skip
 
 
-def _answered() -> bool:
-    """Take in an answer, and show its frame."""
+def _answered() -> None:
+    """Take in an answer, and show its frame; it is news where no new picture has the words drawn too."""
     if eye.request is None or not eye.request.over:
-        return False
-    answer, eye.request = dict(eye.request.answer or {}), None
+        return
+    answer, held = dict(eye.request.answer or {}), eye.held is not None and not eye.late
+    eye.request = eye.held = None
+    eye.quick, eye.news = time.monotonic() - eye.since < HELD, True
     if answer.get("event") != "done":
         if answer.get("event") in ("error", "died"):
             speaking(eye.scene).error = f"Live: {answer.get('message', '')}"
-        return True
+        return
     said = speaking(eye.scene)
     said.error = ""
     solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
     scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
     said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
     scene = shots.scene_of(eye.scene)
-    if scene is not None and scene.frame_current == answer["frame"]:
-        there = (eye.scene, answer["frame"])
-        # Of another frame Blender may still hold what was written there before.
-        roles = tuple(map(convert.role_of, answer["written"])) if eye.shown == there else ROLES
-        eye.shown = there
-        for node in shots.converts(scene):
-            convert.refresh(node.node_tree, roles)
-    return True
+    if scene is None or scene.frame_current != answer["frame"]:
+        return
+    there = (eye.scene, answer["frame"])
+    # Of another frame Blender may still hold what was written there before.
+    roles = set(map(convert.role_of, answer["written"])) if eye.shown == there else set(ROLES)
+    eye.shown = there
+    if held:
+        eye.later |= roles - CHANGING
+    else:
+        _refresh(scene, roles)
+    eye.news = False
+
+
+def _refresh(scene: Any, roles: set[str]) -> None:
+    roles, eye.later = roles | eye.later, set()
+    for node in shots.converts(scene):
+        convert.refresh(node.node_tree, [role for role in ROLES if role in roles])
 
 
 def forget() -> None:
     """Nothing is awaited any more."""
+    _listen(False)
     if eye.request is not None:
         eye.request.cancel()
-    eye.request, eye.asked, eye.seen, eye.shown = None, "", "", None
+    eye.request, eye.held, eye.asked, eye.seen, eye.shown, eye.later = None, None, "", "", None, set()
 
 
 def interval(usual: float) -> float:
