@@ -4,7 +4,7 @@ Nothing is clipped: outside of any table a move goes on as its matrix and offset
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -31,19 +31,14 @@ def apply(image: Image, grade: Grade) -> Image:
         return _affine(flat, grade).view(image.shape)
     if flat.dim() > 2:
         return torch.stack([apply(one, grade) for one in image])
-    tables = _tables(grade, flat)
-    turn = spaces.turn(grade.space)
-    plain = tables is None and turn is not None
-    if plain:
-        # What is affine along opponent axes is affine before the turn to them: the turns there and back are saved.
-        assert turn is not None
-        matrix, offset = (torch.tensor(part, dtype=torch.float64) for part in (grade.matrix, grade.offset))
-        grade = replace(grade, matrix=triples(turn.T @ matrix @ turn), offset=triple(turn.T @ offset))
+    work = _worker(grade, flat)
     result = torch.empty_like(flat)
     size = spaces.piece(flat)
-    for start in range(0, flat.shape[-1], size):
-        piece = flat[..., start : start + size]
-        result[..., start : start + size] = _finite(piece, grade, tables, plain)
+    for piece, place in zip(flat.split(size, -1), result.split(size, -1)):
+        moved = work(piece)
+        # What is inf or NaN stays; a sum is not finite as soon as one of its parts is not.
+        sound = grade.space == "linear" or bool(torch.isfinite(moved.sum()))
+        place.copy_(moved if sound else torch.where(piece.isfinite(), moved, piece))
     return result.view(image.shape)
 
 
@@ -184,15 +179,18 @@ def _moved(colors: Tensor, grade: Grade, tables: Tensor | None) -> Tensor:
     return moved + lookup.lattice(spaces.opponent(colors, grade.space), tables, grade.low, grade.high)
 
 
-def _finite(colors: Tensor, grade: Grade, tables: Tensor | None, plain: bool) -> Tensor:
-    """The move on scene-linear (3, n) colors; what is inf or NaN stays. A ``plain`` one is of unturned responses."""
-    if plain:
-        moved = spaces.from_responses(_affine(spaces.responses(colors, grade.space), grade), grade.space)
-    else:
-        moved = spaces.decode(_moved(spaces.encode(colors, grade.space), grade, tables), grade.space)
-    if grade.space == "linear" or bool(torch.isfinite(moved.sum())):
-        return moved
-    return torch.where(colors.isfinite(), moved, colors)
+def _worker(grade: Grade, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """The move on scene-linear (3, n) colors; what is the same for every piece of a picture is made once."""
+    tables, turn = _tables(grade, like), spaces.turn(grade.space)
+    if tables is not None or turn is None:
+        return lambda colors: spaces.decode(_moved(spaces.encode(colors, grade.space), grade, tables), grade.space)
+    # What is affine along opponent axes is affine before the turn to them: the turns there and back are saved.
+    back = turn.T
+    matrix, offset = (torch.tensor(part, dtype=torch.float64) for part in (grade.matrix, grade.offset))
+    rows, step = (spaces.STOPS * back @ part for part in (matrix @ turn, offset[:, None]))
+    rows, step = rows.to(like), step.to(like)
+    there, again = spaces.responding(grade.space, like), spaces.undoing(grade.space, like)
+    return lambda colors: again(torch.addmm(step, rows, there(colors)))
 
 
 def _affine(colors: Tensor, grade: Grade) -> Tensor:

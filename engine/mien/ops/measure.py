@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mien.ops import spaces
+from mien.ops.region import occupied
 from mien.types import ColorSample, Image, Matte, Table
 
 NOTHING = ColorSample(0.0, (0.0,) * 3, (0.0,) * 3, ((0.0,) * 3,) * 3, ((0.0,) * 3,) * 3)
@@ -67,9 +68,9 @@ def flat(face: Image, plate: Image, matte: Matte) -> tuple[Tensor, Tensor, Tenso
     if face.shape[-3:] != plate.shape[-3:] or matte.shape[-2:] != face.shape[-2:]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (face, plate, matte))
         raise ValueError(f"face, plate and matte must cover the same region, not {shapes}")
-    rows, columns = _extent(matte)
+    rows, columns = occupied(matte)
     colors = [picture[..., rows, columns].reshape(3, -1) for picture in (face, plate)]
-    weight = matte[..., rows, columns].flatten().clamp(0, 1).nan_to_num(0.0)
+    weight = matte[..., rows, columns].flatten().nan_to_num(0.0).clamp_(0, 1)
     # A sum is finite only if all it sums is.
     if not bool(torch.isfinite(colors[0].sum() + colors[1].sum())):
         sound = torch.isfinite(colors[0].sum(0) + colors[1].sum(0))
@@ -184,26 +185,18 @@ def palette(colors: Tensor, weight: Tensor, space: str) -> Tensor:
     return spaces.from_opponent(groups.mean(-1), space) * size
 
 
-def _extent(matte: Matte) -> tuple[slice, slice]:
-    """Rows and columns outside which the matte is empty."""
-    inside = matte[0] > 0
-    rows, columns = (inside.any(axis).nonzero().flatten() for axis in (1, 0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
 def _moments(colors: Tensor, weight: Tensor, total: float, space: str) -> tuple[Tensor, Tensor]:
     """Sums about a first guess of the mean, piece by piece."""
-    some, few = spaces.responses(colors[:, ::64], space), weight[::64]
+    respond = spaces.responding(space, colors)
+    some, few = respond(colors[:, ::64]), weight[::64]
     guess = torch.mv(some, few) / few.sum().clamp_min(1e-12)
     squares = torch.zeros(3, 3, dtype=torch.float64, device=colors.device)
     sums = torch.zeros(3, dtype=torch.float64, device=colors.device)
     size = spaces.piece(colors)
     # Logarithms are not known to more digits than single precision keeps in a piece's sums.
-    exact = torch.float64 if space == "linear" else colors.dtype
+    middle = guess[:, None].to(torch.float64 if space == "linear" else colors.dtype)
     for piece, share in zip(colors.split(size, 1), weight.split(size)):
-        away = spaces.responses(piece, space).to(exact) - guess[:, None].to(exact)
+        away = respond(piece) - middle
         weighed = away * share
         squares += torch.matmul(weighed, away.T)
         sums += weighed.sum(1)

@@ -4,6 +4,7 @@ All are defined for every finite value, negatives and highlights included, and c
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,7 +25,11 @@ CONES = (
     (-0.00552588, 0.00402521, 1.00150068),
 )
 """ACEScg to responses of the eye's cones (Hunt, Pointer and Estevez), gray kept gray."""
-CHUNK = 1 << 15
+LARGEST = 1e18
+"""Multiple of the toe beyond which the logarithm rises no more, so that its square does not overflow."""
+STOPS = math.log2(math.e)
+"""Stops of a step of 1 of the logarithm."""
+CHUNK = 1 << 16
 """Pixels that are worked on at once, so that they stay in a processor's cache."""
 
 
@@ -39,36 +44,40 @@ def encode(colors: Tensor, space: str) -> Tensor:
     ``log`` is asinh(v / TOE): above the toe one stop is ln 2 on every channel. ``perceptual`` is the same of cone
     responses, turned to the opponent axes of Ruderman et al. 1998, in which Reinhard et al. 2001 match.
     """
-    values = responses(colors, space)
+    values = responding(space, colors)(colors)
     return torch.matmul(values.new_tensor(OPPONENT), values) if space == "perceptual" else values
 
 
 def decode(colors: Tensor, space: str) -> Tensor:
     """Undo ``encode``."""
     turned = torch.matmul(colors.new_tensor(OPPONENT).T, colors) if space == "perceptual" else colors
-    return from_responses(turned, space)
+    return turned if space == "linear" else undoing(space, colors)(turned * STOPS)
 
 
-def responses(colors: Tensor, space: str) -> Tensor:
-    """``encode`` but for the turn of the perceptual space: what is affine in one is in the other."""
+def responding(space: str, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """``encode`` but for the turn of the perceptual space: what is affine in one is in the other.
+
+    A function for the pieces of one picture: what is the same for all is made once.
+    """
     if space == "linear":
-        return colors
+        return lambda colors: colors
+    one = like.new_ones(1)
     if space == "log":
-        return _asinh(colors * (1 / TOE))
-    return _asinh(torch.matmul(colors.new_tensor(CONES) / TOE, colors))
+        return lambda colors: _asinh(colors * (1 / TOE), one)
+    cones = like.new_tensor(CONES) / TOE
+    return lambda colors: _asinh(torch.matmul(cones, colors), one)
 
 
-def from_responses(values: Tensor, space: str) -> Tensor:
-    """Undo ``responses``."""
-    if space == "linear":
-        return values
+def undoing(space: str, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Back to light from what ``responding`` gives, times ``STOPS``; not of the linear space."""
     if space == "log":
-        return values.sinh() * TOE
-    return torch.matmul(torch.linalg.inv(values.new_tensor(CONES)) * TOE, values.sinh())
+        return lambda stops: _twice_sinh(stops).mul_(TOE / 2)
+    mix = torch.linalg.inv(like.new_tensor(CONES, dtype=torch.float64)).to(like) * (TOE / 2)
+    return lambda stops: torch.matmul(mix, _twice_sinh(stops))
 
 
 def turn(space: str) -> Tensor | None:
-    """(3, 3) what takes ``responses`` to ``encode``, or None where they are alike."""
+    """(3, 3) what takes ``responding`` to ``encode``, or None where they are alike."""
     return torch.tensor(OPPONENT, dtype=torch.float64) if space == "perceptual" else None
 
 
@@ -82,8 +91,22 @@ def from_opponent(colors: Tensor, space: str) -> Tensor:
     return colors if space == "perceptual" else torch.matmul(colors.new_tensor(OPPONENT).T, colors)
 
 
-def _asinh(values: Tensor) -> Tensor:
-    # torch.asinh is not vectorized on CPUs; beyond the limit the square would overflow. Next to zero the sum rounds
-    # off what is below a ten-millionth of the toe.
-    size = values.abs().clamp(max=1e18)
-    return torch.copysign((size + torch.addcmul(torch.ones_like(size[..., :1]), size, size).sqrt()).log(), values)
+def _asinh(values: Tensor, one: Tensor) -> Tensor:
+    # torch.asinh is not vectorized on CPUs, and neither are its square root and logarithm as well as these. Next to
+    # zero the sum rounds off what is below a ten-millionth of the toe.
+    if values.device.type == "cpu" and values.numel():
+        low, high = values.detach().aminmax()
+        if float(low) >= 0 and float(high) <= LARGEST:
+            return _rising(values, one)
+    return torch.copysign(_rising(values.abs().clamp_(max=LARGEST), one), values)
+
+
+def _rising(size: Tensor, one: Tensor) -> Tensor:
+    square = torch.addcmul(one, size, size)
+    return torch.addcmul(size, square, square.rsqrt()).sub_(1).log1p_()
+
+
+def _twice_sinh(stops: Tensor) -> Tensor:
+    # Powers of 2 cost a third of torch.sinh; next to zero they round off as much as the sum above.
+    power = stops.exp2()
+    return power - power.reciprocal()
