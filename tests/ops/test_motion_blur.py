@@ -114,3 +114,15 @@ def test_odd_light_does_not_spread() -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="same region"):
         motion_blur.streak(picture(), disc(), torch.zeros(2, 5, 5))
+
+
+@pytest.mark.parametrize("motion", [(6.3, -2.1), (30.0, 17.0), (0.4, -9.0)])
+def test_weighing_neighbors_is_reading_them(motion: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, matte, path = picture(), disc(), still(*motion)
+    path = path + torch.linspace(-0.5, 0.5, SIZE[1]) * torch.tensor([0.6, -0.4])[:, None, None]
+    weighed = motion_blur.streak(image, matte, path)
+    monkeypatch.setattr(motion_blur, "UNEVEN", 0.0)
+    for one, other in zip(weighed, motion_blur.streak(image, matte, path)):
+        assert torch.allclose(one, other, atol=0.01)
+        assert (one - other).square().mean().sqrt() < 1e-3
+    assert not torch.allclose(weighed[0], image, atol=0.1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import hardshrink
+from torch.nn import functional as F
 
 from mien.ops import mesh_warp, region
 from mien.ops.bands import bands
@@ -29,8 +29,17 @@ LEAST = 1e-4
 """Share of a face below which a smear shows nothing of it."""
 MOST = 64
 """Samples along the longest path."""
+STRIP = 24
+"""Rows that are smeared alike where motion hardly changes from one to the next."""
+ALIKE = 4
+"""Columns that are."""
+UNEVEN = 0.3
+"""Pixels by which motion may change over such a strip, in either direction."""
 RIM = 2
 """Cells of the lattice past each side, so that its spline is whole."""
+
+Smeared = tuple[tuple[EllipsisType, slice, slice], Tensor]
+"""Where a part of a picture lies, and it."""
 
 
 def velocity_field(
@@ -113,20 +122,22 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
     part_image, part_matte, part_motion = (part[..., rows, columns] for part in (image, matte, motion))
     layers = _premultiplied(part_image, part_matte)
     samples = min(MOST, max(2, math.ceil(longest / APART)))
+    even = image.device.type == "cpu" and _steepest(part_motion) * STRIP < UNEVEN
+    smeared_along = _weighed if even else _read
     if samples > TOGETHER:
         # A long smear is a short one, smeared from one end of it to the next.
         each = math.ceil(samples**0.5)
         samples = math.ceil(samples / each)
         short = torch.zeros_like(layers)
-        for here, smeared in _smeared(layers, part_motion / samples, each, reach):
+        for here, smeared in smeared_along(layers, part_motion / samples, each, reach):
             short[here] = smeared
         layers = short
     result_image, result_matte = image.clone(), matte.clone()
     there_image, there_matte = result_image[..., rows, columns], result_matte[..., rows, columns]
     there_matte.zero_()
     finite = bool(torch.isfinite(part_image.sum()))
-    for here, smeared in _smeared(layers, part_motion, samples, reach):
-        cover = hardshrink(smeared[3:].clamp_(0, 1), LEAST)
+    for here, smeared in smeared_along(layers, part_motion, samples, reach):
+        cover = F.hardshrink(smeared[3:].clamp_(0, 1), LEAST)
         before, shows = part_image[here], cover > 0
         if not finite:
             shows = shows & torch.isfinite(before)
@@ -143,9 +154,7 @@ def _premultiplied(image: Image, matte: Matte) -> Tensor:
     return layers if bool(torch.isfinite(layers.sum())) else layers.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _smeared(
-    layers: Tensor, motion: Tensor, samples: int, reach: int
-) -> Iterator[tuple[tuple[EllipsisType, slice, slice], Tensor]]:
+def _read(layers: Tensor, motion: Tensor, samples: int, reach: int) -> Iterator[Smeared]:
     """Parts of (4, H, W) layers smeared, and where they lie: all that is within ``reach`` pixels of what is seen."""
     height, width = layers.shape[-2:]
     across, down = (torch.arange(1, 2 * n, 2).to(motion) / n - 1 for n in (width, height))
@@ -165,3 +174,63 @@ def _smeared(
             # Straight lines between pixels: a cubic would draw dark rings around glints.
             total += read(layers, there, "bilinear")
         yield (..., rows, columns), total.div_(samples)
+
+
+def _weighed(layers: Tensor, motion: Tensor, samples: int, reach: int) -> Iterator[Smeared]:
+    """What ``_read`` gives, as sums of neighbors whose weights follow the motion from column to column, and from strip
+    to strip of rows. A processor weighs neighbors in a fraction of the time that reading takes."""
+    height = layers.shape[-2]
+    around = _repeated(layers, reach)
+    places = (torch.arange(samples).to(motion) + 0.5) / samples - 0.5
+    for top in range(0, height, STRIP):
+        bottom = min(height, top + STRIP)
+        columns = region.occupied_columns(layers[3, max(0, top - reach) : bottom + reach], reach)
+        if columns.start == columns.stop:
+            continue
+        path = motion[:, (top + bottom) // 2, columns][:, ::ALIKE]
+        # Samples that lie close together share neighbors, those farther apart have none in common.
+        close = float(path.square().sum(0).amax()) ** 0.5 <= 2 * samples
+        total = layers.new_zeros(len(layers), bottom - top, columns.stop - columns.start)
+        for some in places.split(samples if close else 1):
+            for right, down, here, weight in _neighbors(some[:, None, None] * path):
+                rows = slice(top + down + reach, bottom + down + reach)
+                begin, end = here.start * ALIKE, min(here.stop * ALIKE, total.shape[-1])
+                start = columns.start + right + reach
+                each = weight.repeat_interleave(ALIKE)[: end - begin]
+                total[..., begin:end].addcmul_(around[:, rows, start + begin : start + end], each)
+        yield (..., slice(top, bottom), columns), total.div_(samples)
+
+
+def _steepest(motion: Tensor) -> float:
+    """How much a (2, H, W) motion changes from pixel to pixel, at most: it is smooth, every 16th tells."""
+    few = motion[:, ::16, ::16]
+    changes = [part.abs().amax() for part in (few.diff(dim=1), few.diff(dim=2)) if part.numel()]
+    return float(torch.stack(changes).amax()) / 16 if changes else 0.0
+
+
+def _neighbors(there: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
+    """Pixels right and down of a row's own that straight lines between pixels weigh, to read it at all of (n, 2, w)
+    places: in which of the w they count, and how much."""
+    hats, firsts = [], []
+    for along in there.unbind(1):
+        low, high = (math.floor(value) for value in torch.stack(along.aminmax()).tolist())
+        pixels = torch.arange(low, high + 2).to(along)
+        hats.append((1 - (along[:, None] - pixels[:, None]).abs_()).clamp_min_(0))
+        firsts.append(low)
+    weights = (hats[0][:, None] * hats[1][:, :, None]).sum(0)
+    counts = (weights > 0).view(torch.uint8)
+    begins, ends = counts.argmax(-1).tolist(), (weights.shape[-1] - counts.flip(-1).argmax(-1)).tolist()
+    for down, right in counts.amax(-1).nonzero().tolist():
+        here = slice(begins[down][right], ends[down][right])
+        yield firsts[0] + right, firsts[1] + down, here, weights[down, right, here]
+
+
+def _repeated(layers: Tensor, rim: int) -> Tensor:
+    """(C, H, W) with its edges repeated ``rim`` times, faster than ``pad`` does it."""
+    height, width = layers.shape[-2:]
+    around = layers.new_empty(len(layers), height + 2 * rim, width + 2 * rim)
+    middle = around[:, rim : rim + height]
+    middle[..., rim : rim + width] = layers
+    middle[..., :rim], middle[..., rim + width :] = layers[..., :1], layers[..., -1:]
+    around[:, :rim], around[:, rim + height :] = middle[:, :1], middle[:, -1:]
+    return around
