@@ -10,10 +10,12 @@ from mien.job import Job
 from mien.ops.blend import over
 from mien.ops.judge import middle, shrunk, texture, under
 from mien.ops.region import occupied
-from mien.types import Layer, Plate
+from mien.types import Image, Layer, Matte, Plate
 
 SIDE = 256
 """Pixels that the longer side of each picture has at most, and at least half of."""
+MEAN = 200
+"""Pixels of the longest side, or up to twice as many, over which mean colors are taken."""
 MIDDLE = 512
 """Pixels of the longest side of what sharpness and grain are measured on."""
 RIM = 2
@@ -45,9 +47,10 @@ def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:
     here = (..., *occupied(layer.matte, RIM))
     back, drawn = plate.image[here], raw.image[here]
     matte = layer.matte[here].nan_to_num(0.0).clamp(0, 1)
-    result = over(layer.image[here], back, layer.matte[here])
-    unsound = 0
-    if not bool(torch.isfinite(result.sum())):
+    front, soft, unsound = layer.image[here], layer.matte[here], 0
+    plain = all(bool(torch.isfinite(part.sum())) for part in (front, back, soft))
+    if not plain:
+        result = over(front, back, soft)
         unsound = int((~torch.isfinite(result).all(0) & torch.isfinite(back).all(0)).sum())
     found: dict[str, Any] = {
         "area": round(float(matte.sum(dtype=torch.float64)), 2),
@@ -58,15 +61,22 @@ def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:
     if found["area"] < LEAST:
         return found
     # The mean over every second pixel or so of a large face is that of all.
-    step = max(1, max(matte.shape[-2:]) // MIDDLE)
+    step = max(1, max(matte.shape[-2:]) // MEAN)
     some = (..., slice(None, None, step), slice(None, None, step))
-    for name, picture in (("plate", back), ("raw", drawn), ("result", result)):
-        found[name] = [_short(value) for value in under(picture[some], matte[some])]
-    y, x = middle(matte, MIDDLE)
-    for name, picture in (("plate", back), ("result", result)):
-        detail, grain = texture(picture[:, y, x], matte[:, y, x])
+    result = _laid(front[some], back[some], soft[some], plain)
+    for name, picture in (("plate", back[some]), ("raw", drawn[some]), ("result", result)):
+        found[name] = [_short(value) for value in under(picture, matte[some])]
+    part = (..., *middle(matte, MIDDLE))
+    result = _laid(front[part], back[part], soft[part], plain)
+    for name, picture in (("plate", back[part]), ("result", result)):
+        detail, grain = texture(picture, matte[part])
         found |= {f"{name}_detail": _short(detail), f"{name}_grain": _short(grain)}
     return found
+
+
+def _laid(front: Image, back: Image, matte: Matte, plain: bool) -> Image:
+    """``over``, to a rounding where all is ``plain`` numbers."""
+    return torch.lerp(back, front, matte) if plain else over(front, back, matte)
 
 
 def _short(value: float) -> float:

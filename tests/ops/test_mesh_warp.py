@@ -119,4 +119,32 @@ def test_affine_is_exact_for_affine_maps_and_obeys_weights() -> None:
 
 
 def test_spread_keeps_constants() -> None:
-    assert torch.allclose(mesh_warp.spread(torch.ones(468), mesh.TRIANGLES), torch.ones(468))
+    assert torch.allclose(mesh_warp.spread(torch.ones(468), mesh_warp.neighbors(mesh.TRIANGLES, 468)), torch.ones(468))
+
+
+def test_spread_is_the_mean_over_the_corners_of_all_triangles_around() -> None:
+    points, triangles = flat_mesh()
+    values = torch.randn(len(points) + 1, 2, generator=torch.Generator().manual_seed(1))
+    corners = [triangles[(triangles == point).any(1)].flatten() for point in range(len(points))]
+    expected = torch.stack([values[around].mean(0) for around in corners] + [values[-1]])
+    # The last point is in no triangle and stays as it is.
+    around = mesh_warp.neighbors(triangles, len(values))
+    assert torch.allclose(mesh_warp.spread(values, around), expected, atol=1e-6)
+    assert torch.allclose(mesh_warp.spread(values[:, 0], around), expected[:, 0], atol=1e-6)
+
+
+def test_every_cell_whose_center_a_triangle_holds_is_found() -> None:
+    # Corners on cell centers, edges level, upright and along diagonals, and a sliver.
+    points = torch.tensor([[0.5, 0.5, 0], [8.5, 0.5, 0], [8.5, 8.5, 0], [0.5, 8.5, 0], [12.0, 0, 0], [12.4, 9, 0]])
+    for triangle in ([0, 1, 2], [0, 2, 3], [0, 1, 3], [1, 4, 5]):
+        index, weights = mesh_warp.rasterize(points, torch.tensor([triangle]), (10, 14))
+        place = points[triangle].numpy().astype(np.float64)
+        y, x = np.mgrid[:10, :14] + 0.5
+        edges = [place[(k + 2) % 3] - place[(k + 1) % 3] for k in range(3)]
+        sides = [
+            edge[0] * (y - place[(k + 1) % 3, 1]) - edge[1] * (x - place[(k + 1) % 3, 0])
+            for k, edge in enumerate(edges)
+        ]
+        assert np.array_equal((index >= 0).numpy(), (np.stack(sides) >= -1e-6).all(0)), triangle
+        assert torch.allclose(weights.sum(0), (index >= 0).float(), atol=1e-6)
+    assert not mesh_warp.rasterize(points, torch.tensor([[0, 2, 1]]), (10, 14))[1].any()

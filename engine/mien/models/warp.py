@@ -334,20 +334,20 @@ def _resample(
     sources: tuple[WarpSource, ...], route: Route, dense: Tensor, corner: tuple[int, int], behind: Image
 ) -> Image:
     shown, each = dense[1], dense[2:].unflatten(0, (-1, 4))
-    x = torch.arange(behind.shape[-1]).to(behind) + (corner[0] + 0.5)
-    y = torch.arange(behind.shape[-2]).to(behind)[:, None] + (corner[1] + 0.5)
+    across = torch.arange(behind.shape[-1]).to(behind) + (corner[0] + 0.5)
+    down = torch.arange(behind.shape[-2]).to(behind)[:, None] + (corner[1] + 0.5)
     reads = []
     for k, (*left, level) in zip(route.used, each[:, 1:]):
         # Plane by plane: products of pairs cost many times as much.
-        places = [rest + (row[0] * x + row[2]) + row[1] * y for row, rest in zip(route.affine[k], left)]
+        places = [rest + (row[0] * across + row[2]) + row[1] * down for row, rest in zip(route.affine[k], left)]
         level = level.clamp(min=0)
         levels = sources[k].levels(float(level.amax()))
         reads.append(pyramid.look_up(levels, torch.stack(places).movedim(0, -1), level))
     drawn = reads[0] if len(reads) == 1 else _mixed(reads, each[:, 0].clamp(min=0))
     # Elsewhere than at the rim nothing of the plate shows.
-    rim = (shown <= 1 - 1e-4).nonzero(as_tuple=True)
-    part, back = shown[rim], behind[:, *rim]
-    drawn[:, *rim] = torch.where(part > 1e-4, torch.lerp(back, drawn[:, *rim], part.clamp(0, 1)), back)
+    y, x = (shown <= 1 - 1e-4).nonzero(as_tuple=True)
+    part, back = shown[y, x], behind[:, y, x]
+    drawn[:, y, x] = torch.where(part > 1e-4, torch.lerp(back, drawn[:, y, x], part.clamp(0, 1)), back)
     return drawn
 
 

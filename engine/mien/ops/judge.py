@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mien.types import Image, Matte
 
@@ -35,19 +34,24 @@ def texture(image: Image, matte: Matte) -> tuple[float, float]:
     what changes from pixel to pixel, in roots of light over its mean, where dark and light skin hold alike: a
     second difference along both axes (Immerkaer 1996), in the calmer squares, so that edges do not count.
     """
-    gray = image.nan_to_num(0.0, 65504.0, 0.0).clamp_min(0).mean(0)
-    inside = (matte[0] > 0.9)[2:-2, 2:-2]
-    if int(inside.sum()) < LEAST:
+    weight = (matte[0, 2:-2, 2:-2] > 0.9).to(image)
+    count = float(weight.sum())
+    if count < LEAST:
         return 0.0, 0.0
-    level = (gray / (gray[2:-2, 2:-2][inside].mean() + 1e-6)).sqrt()
+    if not bool(torch.isfinite(image.sum())):
+        image = image.nan_to_num(0.0, 65504.0, 0.0)
+    red, green, blue = image.clamp_min(0)
+    gray = red.add_(green).add_(blue)
+    level = (gray / ((gray[2:-2, 2:-2] * weight).sum() / count + 3e-6)).sqrt_()
     second = _along(_along(level, SECOND, 0), SECOND, 1)[1:-1, 1:-1]
-    whole = functional.avg_pool2d(inside.to(level)[None], SQUARE)[0] == 1
-    spread = functional.avg_pool2d(second.square()[None], SQUARE)[0][whole]
+    spread = _summed(second.square(), SQUARE, SQUARE)[_summed(weight, SQUARE, SQUARE) == SQUARE**2] / SQUARE**2
     grain = float(spread.quantile(CALM)) ** 0.5 / 6 if len(spread) else 0.0
     soft = _along(_along(level, BINOMIAL, 0), BINOMIAL, 1)
     across, down = soft[1:-1, 2:] - soft[1:-1, :-2], soft[2:, 1:-1] - soft[:-2, 1:-1]
-    steps = float((across.square() + down.square())[inside].mean())
-    contrast = float(soft[1:-1, 1:-1][inside].std()) + 1e-6
+    steps = float((across.square_().addcmul_(down, down) * weight).sum()) / count
+    soft = soft[1:-1, 1:-1]
+    apart = soft - (soft * weight).sum() / count
+    contrast = (float((apart.square_() * weight).sum()) / (count - 1)) ** 0.5 + 1e-6
     # Of white grain, a difference over two pixels of what the binomials left holds 15/64 of the variance each way.
     edges = max(0.0, steps - 2 * 15 / 64 * grain**2) ** 0.5
     return edges / contrast, grain
@@ -64,15 +68,30 @@ def middle(matte: Matte, side: int) -> tuple[slice, slice]:
 
 
 def shrunk(picture: Tensor, side: int) -> Tensor:
-    """(C, H, W) averaged over squares until neither side is longer than ``side``; undefined values are 0."""
+    """(C, H, W) averaged over whole squares until neither side is longer than ``side``; undefined values are 0."""
     if not bool(torch.isfinite(picture.sum())):
         picture = picture.nan_to_num(0.0, 65504.0, 0.0)
     factor = -(-max(picture.shape[-2:]) // side)
-    return functional.avg_pool2d(picture[None], factor, ceil_mode=True)[0] if factor > 1 else picture
+    rows, columns = (min(factor, length) for length in picture.shape[-2:])
+    return _summed(picture, rows, columns) / (rows * columns)
+
+
+def _summed(picture: Tensor, rows: int, columns: int) -> Tensor:
+    """(..., H, W) summed over whole rectangles: down first, where neighbors in memory are added at once."""
+    for axis, side in ((-2, rows), (-1, columns)):
+        if side == 1:
+            continue
+        whole = picture.shape[axis] // side
+        lines = picture.narrow(axis, 0, whole * side).unflatten(axis, (whole, side)).unbind(axis)
+        total = lines[0] + lines[1]
+        for line in lines[2:]:
+            total.add_(line)
+        picture = total
+    return picture
 
 
 def _along(picture: Tensor, taps: tuple[float, float, float], axis: int) -> Tensor:
-    """(H, W) weighed by three taps along an axis, which comes back two shorter."""
+    """(H, W) weighed by three taps, of which the outer are alike, along an axis, which comes back two shorter."""
     length = picture.shape[axis] - 2
-    parts = [picture.narrow(axis, start, length) * tap for start, tap in enumerate(taps)]
-    return parts[0] + parts[1] + parts[2]
+    first, middle, last = (picture.narrow(axis, start, length) for start in range(3))
+    return (first + last).mul_(taps[0]).add_(middle, alpha=taps[1])

@@ -6,7 +6,10 @@ half numbers and whose step follows the face, not the picture, so that their cos
 either; a smooth spline carries them to pixels.
 """
 
+import math
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 
 import torch
 from torch import Tensor
@@ -14,6 +17,10 @@ from torch.nn import functional as F
 
 from mien.ops.warp import positions
 
+RIM = 2
+"""Cells of a mesh's border from which values are continued past it."""
+TOUCHED = 1e-5
+"""Share of a triangle by which a cell's center may lie outside of it and still count as inside."""
 AT_ONCE = 1 << 17
 """Distances that are compared at once: what stays in a processor's cache."""
 
@@ -26,15 +33,23 @@ def normals(points: Tensor, triangles: Tensor) -> Tensor:
     return F.normalize(total, dim=-1)
 
 
-def spread(values: Tensor, triangles: Tensor) -> Tensor:
-    """Average (N,) or (N, C) values over each point's neighbors, itself counted once for each triangle."""
-    count = len(values)
-    pair = (triangles[:, :, None] * count + triangles[:, None, :]).reshape(-1)
-    # Counts are whole numbers, so that the order in which a GPU adds them does not matter.
-    shared = torch.bincount(pair, minlength=count * count).view(count, count).to(values)
-    total = shared.sum(1)
-    shared = shared + torch.diag((total == 0).to(values))
-    return (shared / total.clamp(min=1)[:, None]) @ values
+def neighbors(triangles: Tensor, count: int) -> Tensor:
+    """(count, D) the points around each of ``count`` points, itself once for each triangle; ``count`` fills up."""
+    around: list[list[int]] = [[] for _ in range(count)]
+    for triangle in triangles.tolist():
+        for point in triangle:
+            around[point] += triangle
+    around = [found or [point] for point, found in enumerate(around)]
+    most = max(map(len, around), default=0)
+    return torch.tensor([found + [count] * (most - len(found)) for found in around])
+
+
+def spread(values: Tensor, around: Tensor) -> Tensor:
+    """Average (N,) or (N, C) values over each point's ``neighbors``, itself counted once for each triangle."""
+    padded = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
+    around = around.to(values.device)
+    share = 1 / (around < len(values)).sum(1).to(values)
+    return padded[around].sum(1) * (share if values.ndim == 1 else share[:, None])
 
 
 def rasterize(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -46,45 +61,74 @@ def rasterize(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple
         size: Height and width of the lattice.
 
     Returns:
-        (H, W) triangle at each cell center, -1 where there is none, and (H, W, 3) barycentric weights.
+        (H, W) triangle at each cell center, -1 where there is none, and (3, H, W) barycentric weights, 0 there.
     """
     height, width = size
-    corners = points[triangles]
-    a, b, c = corners[..., :2].unbind(1)
-    area = _cross(b - a, c - a)
-    low = (corners[..., :2].amin(1) - 0.5).ceil().clamp(min=0)
-    limit = points.new_tensor([width - 1, height - 1])
-    high = torch.minimum((corners[..., :2].amax(1) - 0.5).floor(), limit)
-    span = (high - low + 1).clamp(min=0).long() * (area > 1e-9)[:, None]
-    count = span.prod(1)
-    triangle = torch.repeat_interleave(torch.arange(len(triangles), device=points.device), count)
-    place = torch.arange(len(triangle), device=points.device) - (count.cumsum(0) - count)[triangle]
-    columns = span[triangle, 0]
-    x = low.long()[triangle, 0] + place % columns
-    y = low.long()[triangle, 1] + torch.div(place, columns, rounding_mode="floor")
-    center = torch.stack([x, y], -1).to(points) + 0.5
-    a, b, c = a[triangle] - center, b[triangle] - center, c[triangle] - center
-    weights = torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1) / area[triangle, None]
-    inside = (weights >= -1e-5).all(-1)
-    triangle, weights, cell = triangle[inside], weights[inside], (y * width + x)[inside]
-    depth = (weights * corners[triangle, :, 2]).sum(-1)
-    nearest = depth.new_full((height * width,), torch.inf).scatter_reduce(0, cell, depth, "amin")
-    front = depth == nearest[cell]
-    triangle, weights, cell = triangle[front], weights[front], cell[front]
-    index = cell.new_full((height * width,), -1).scatter_reduce(0, cell, triangle, "amax")
-    last = index[cell] == triangle
-    barycentric = points.new_zeros(height * width, 3)
-    barycentric[cell[last]] = weights[last]
-    return index.view(height, width), barycentric.view(height, width, 3)
+    (ax, bx, cx), (ay, by, cy), (az, bz, cz) = (points[:, axis][triangles].unbind(1) for axis in range(3))
+    area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    left, columns = _span(ax, bx, cx, width)
+    top, rows = _span(ay, by, cy, height)
+    # Weights, and with them depth, change evenly from cell to cell: told at a triangle's first cell.
+    x, y = left + 0.5, top + 0.5
+    first = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area, (by - cy) / area, (cx - bx) / area
+    second = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area, (cy - ay) / area, (ax - cx) / area
+    third = 1 - first[0] - second[0], -first[1] - second[1], -first[2] - second[2]
+    planes = (*first, *second, *third)
+    depth = tuple(az * u + bz * v + cz * w for u, v, w in zip(first, second, third))
+
+    # Each line of a triangle's cells is narrowed to those inside it.
+    seen = (area > 1e-9) & (columns > 0)
+    which, down = _counted(torch.where(seen, rows, 0))
+    start, end = torch.zeros_like(down), columns[which] - 1
+    for value, across, along in zip(planes[::3], planes[1::3], planes[2::3]):
+        slope, lacking = across[which], -TOUCHED - torch.addcmul(value[which], along[which], down)
+        start = torch.where(slope > 0, torch.maximum(start, lacking / slope), start)
+        end = torch.where(slope < 0, torch.minimum(end, lacking / slope), end)
+        # Along an edge that lies level, all of a line's cells are inside or none.
+        end = torch.where((slope == 0) & (lacking > 0), -1.0, end)
+    start = start.ceil()
+    line, right = _counted((end.floor() - start + 1).clamp(min=0))
+    which, down, right = which[line], down[line], start[line] + right
+
+    away = _even(depth, which, right, down)
+    cell = ((top * width + left)[which] + down * width + right).long()
+    nearest = away.new_full((height * width,), torch.inf).scatter_reduce_(0, cell, away, "amin")
+    front = torch.where(away == nearest[cell], which, -1)
+    index = front.new_full((height * width,), -1).scatter_reduce_(0, cell, front, "amax").view(height, width)
+    shown = index.clamp(min=0)
+    right = torch.arange(width).to(points) - left[shown]
+    down = torch.arange(height).to(points)[:, None] - top[shown]
+    one, two = _even(first, shown, right, down), _even(second, shown, right, down)
+    return index, torch.stack([one, two, 1 - one - two]) * (index >= 0)
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+def _span(a: Tensor, b: Tensor, c: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """The first cell whose center lies between three positions, and how many do."""
+    low = (torch.minimum(torch.minimum(a, b), c) - 0.5).ceil().clamp(min=0)
+    high = (torch.maximum(torch.maximum(a, b), c) - 0.5).floor().clamp(max=limit - 1)
+    return low, (high - low + 1).clamp(min=0)
+
+
+def _counted(count: Tensor) -> tuple[Tensor, Tensor]:
+    """Every number as often as its count says, and beside it 0, 1, 2 and so on."""
+    ends = count.long().cumsum(0)
+    which = torch.repeat_interleave(torch.arange(len(count), device=count.device), count.long())
+    place = torch.arange(len(which), device=count.device) - (ends - count.long())[which]
+    return which, place.to(count)
+
+
+def _even(plane: Sequence[Tensor], which: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """What changes evenly over a triangle, some cells right of and below its first."""
+    value, across, along = (part[which] for part in plane)
+    return torch.addcmul(torch.addcmul(value, across, right), along, down)
 
 
 def interpolate(index: Tensor, barycentric: Tensor, values: Tensor) -> Tensor:
     """(C, H, W) picture of what (T, 3, C) values at triangle corners are between them; 0 off the mesh."""
-    return torch.einsum("hwk,hwkc->chw", barycentric, values[index.clamp(min=0)]) * (index >= 0)
+    shown, (first, second, third) = index.clamp(min=0), barycentric
+    channels = values.permute(2, 1, 0).contiguous()
+    drawn = [(a[shown] * first).addcmul_(b[shown], second).addcmul_(c[shown], third) for a, b, c in channels]
+    return torch.stack(drawn)
 
 
 def fill(values: Tensor, known: Tensor) -> Tensor:
@@ -107,18 +151,29 @@ def extend(values: Tensor, known: Tensor) -> Tensor:
 
     Only the border's own values spread; with what lies further in, a map would turn back outside.
     """
-    inner = -F.max_pool2d(-F.pad(known[None].to(values), (2, 2, 2, 2)), 5, 1)
-    return torch.where(known, values, fill(values, (known & (inner[0] < 1))[None].to(values)))
+    inner = _eroded(_eroded(known, RIM).T, RIM).T
+    return torch.where(known, values, fill(values, (known & ~inner)[None].to(values)))
+
+
+def _eroded(known: Tensor, radius: int) -> Tensor:
+    """(H, W) where all cells of a line as far as ``radius`` are known; past its ends none are."""
+    padded, length = F.pad(known, (radius, radius)), known.shape[-1]
+    return reduce(and_, (padded[..., start : start + length] for start in range(2 * radius + 1)))
 
 
 def blur(values: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (C, H, W) values, edges repeated; ``sigma`` in cells."""
     radius = max(1, round(3 * sigma))
-    offset = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
-    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    padded = F.pad(values[:, None], (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[..., None, :]), kernel[..., :, None])[:, 0]
+    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(radius, -1, -1)]
+    total = 2 * sum(weights[:-1]) + weights[-1]
+    blurred = F.pad(values, (radius, radius, radius, radius), mode="replicate")
+    for axis in (-1, -2):
+        length = blurred.shape[axis] - 2 * radius
+        shifted = [blurred.narrow(axis, start, length) for start in range(2 * radius + 1)]
+        blurred = shifted[radius] * (weights[-1] / total)
+        for near, far, weight in zip(shifted, reversed(shifted), weights[:-1]):
+            blurred.add_(near + far, alpha=weight / total)
+    return blurred
 
 
 def spline(values: Tensor, origin: tuple[float, float], step: float, size: tuple[int, int]) -> Tensor:
