@@ -46,14 +46,15 @@ def luminance(image: Image) -> Tensor:
 
 @lru_cache(maxsize=256)
 def taps(variance: float) -> tuple[float, ...]:
-    """The discrete Gaussian of a variance in square pixels, cut where a tap is less than 2e-5."""
+    """The discrete Gaussian of a variance in square pixels, cut where a tap is less than 1e-4; its variance stays."""
     if variance <= 0:
         return (1.0,)
     angle = torch.arange(4096, dtype=torch.float64) * (2 * math.pi / 4096)
     line = torch.fft.irfft(torch.exp(-variance * (1 - angle[:2049].cos())).to(torch.complex128), 4096)
-    radius = int((line[:2048] > 2e-5).sum()) - 1
-    half = line[: radius + 1]
-    half = half / (half[0] + 2 * half[1:].sum())
+    radius = max(1, int((line[:2048] > 1e-4).sum()) - 1)
+    half = line[: radius + 1].clone()
+    half[radius] += (line[radius + 1 : 2048] * torch.arange(radius + 1, 2048).square()).sum() / radius**2
+    half[0] = 1 - 2 * half[1:].sum()
     return tuple(half.flip(0).tolist()) + tuple(half[1:].tolist())
 
 
@@ -77,33 +78,38 @@ def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
     """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
     radius, height, width = len(line) // 2, image.shape[-2], image.shape[-1]
     planes = image.reshape(-1, height, width)
-    if image.device.type != "cpu":
-        return _both_ways(planes, line, (radius, radius)).view(image.shape)
     weighed = torch.empty_like(planes)
     for plane, result in zip(planes, weighed):
-        for rows in bands(plane):
-            above, below = max(0, rows.start - radius), min(height, rows.stop + radius)
-            beyond = radius - (rows.start - above), radius - (below - rows.stop)
-            result[rows] = _both_ways(plane[None, above:below], line, beyond)[0]
+        for rows in bands(plane, 0.5):
+            result[rows] = _both_ways(plane, rows, line)
     return weighed.view(image.shape)
 
 
-def _both_ways(planes: Tensor, line: Sequence[float], beyond: tuple[int, int]) -> Tensor:
-    """Weigh (P, h, W), whose first and last row are repeated as often as ``beyond`` says; h comes back shorter."""
+def _both_ways(plane: Tensor, rows: slice, line: Sequence[float]) -> Tensor:
+    """Weigh some rows of (H, W), whose edges repeat."""
+    radius, height, width = len(line) // 2, rows.stop - rows.start, plane.shape[1]
+    wide = width + 2 * radius
+    around = plane.new_empty(height + 2 * radius, wide)
+    above, below = max(0, rows.start - radius), min(len(plane), rows.stop + radius)
+    first, last = above - rows.start + radius, below - rows.start + radius
+    known = around[first:last]
+    known[:, radius : radius + width] = plane[above:below]
+    known[:, :radius], known[:, radius + width :] = plane[above:below, :1], plane[above:below, -1:]
+    around[:first], around[last:] = known[:1], known[-1:]
+    # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
+    down = _weigh(around.view(-1), line, wide)
+    return _weigh(down, line, 1).as_strided((height, width), (wide, 1))
+
+
+def _weigh(along: Tensor, line: Sequence[float], step: int) -> Tensor:
+    """Sums of neighbors ``step`` apart; what comes back is shorter by all steps."""
     radius = len(line) // 2
-    if any(beyond):
-        planes = F.pad(planes, (0, 0, *beyond), mode="replicate")
-    down = _weigh(planes.transpose(-1, -2), line).transpose(-1, -2)
-    return _weigh(F.pad(down, (radius, radius), mode="replicate"), line)
-
-
-def _weigh(padded: Tensor, line: Sequence[float]) -> Tensor:
-    """Sums of the last axis' neighbors; it comes back shorter by all taps but one."""
-    radius, length = len(line) // 2, padded.shape[-1] - len(line) + 1
-    total = padded[..., radius : radius + length] * line[radius]
+    length = len(along) - 2 * radius * step
+    total = along[radius * step : radius * step + length] * line[radius]
+    pair = torch.empty_like(total)
     for reach in range(1, radius + 1):
-        left, right = (padded[..., radius + side : radius + side + length] for side in (-reach, reach))
-        total.add_(left + right, alpha=line[radius + reach])
+        left, right = (along[(radius + side) * step :][:length] for side in (-reach, reach))
+        total.add_(torch.add(left, right, out=pair), alpha=line[radius + reach])
     return total
 
 
