@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.credentials": {"c2pa", "cryptography", "mien.files", "mien.types"},
     "mien.provenance": {*WORKING, *RUNNER, "mien.credentials", "mien.qc"},
     "mien.qc": {*ARRAYS, "mien.qc", *WORKING, *RUNNER},
-    "mien.facesets": {*ARRAYS, "mien.facesets", *WORKING},
+    "mien.facesets": {*ARRAYS, "scipy", "mien.facesets", *WORKING},
     "mien.sheet": {*ARRAYS, "matplotlib", "OpenImageIO", "mien.files", "mien.types"},
     "mien.demo": {*ARRAYS, "matplotlib", "OpenImageIO", "skimage", *PICTURES},
     "mien.train": {

@@ -69,3 +69,20 @@ def test_closing_early_leaves_no_thread() -> None:
     next(iterator)
     iterator.close()
     assert threading.active_count() == before
+
+
+def test_a_group_is_seen_before_its_items_are_computed() -> None:
+    seen: list[object] = []
+
+    def read(i: int) -> int:
+        if i == 5:
+            raise MienError("frame 5 is broken")
+        return i * 2
+
+    def compute(i: int, r: int) -> int:
+        seen.append(i)
+        return r
+
+    run = overlap(range(8), read, compute, lambda i, m: None, seen.append, lambda i: i % 3 == 2)
+    assert [i for i, error in run if error is None] == [0, 1, 2, 3, 4, 6, 7]
+    assert seen == [[(0, 0), (1, 2), (2, 4)], 0, 1, 2, [(3, 6), (4, 8)], 3, 4, [(6, 12), (7, 14)], 6, 7]

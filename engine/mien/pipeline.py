@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from mien.types import MienError
@@ -49,7 +49,7 @@ def overlap(
     read: Callable[[Item], Read],
     compute: Callable[[Item, Read], Made],
     write: Callable[[Item, Made], None],
-    begin: Callable[[Mapping[Item, Read]], None] = lambda read: None,
+    begin: Callable[[Sequence[tuple[Item, Read]]], None] = lambda group: None,
     ends: Callable[[Item], bool] = lambda item: True,
 ) -> Generator[tuple[Item, MienError | None], None, None]:
     """Carry each item through three stages that work at the same time, in order.
@@ -111,7 +111,7 @@ def overlap(
     threads = (stage(reading), stage(writing))
     try:
         for group in groups():
-            begin({item: got for item, got in group if not isinstance(got, MienError)})
+            begin([(item, got) for item, got in group if not isinstance(got, MienError)])
             while group:
                 item, got = group.pop(0)
                 made: Made | MienError

@@ -250,10 +250,10 @@ def gather(
 
     ready: dict[int, Ready] = {}
 
-    def begin(group: Mapping[tuple[int, str], Source]) -> None:
+    def begin(group: Sequence[tuple[tuple[int, str], Source]]) -> None:
         asked = {
             frame: at_proxy(job, source.face, plate_of(job, frame, source), name)
-            for (frame, _), source in group.items()
+            for (frame, _), source in group
             if source.face is not None
         }
         ready.update(prepared(asked, call_at))
@@ -425,8 +425,8 @@ def render(
 
     ready: dict[int, Ready] = {}
 
-    def begin(group: Mapping[int, Source | None]) -> None:
-        there = {frame: source for frame, source in group.items() if source is not None and source.face is not None}
+    def begin(group: Sequence[tuple[int, Source | None]]) -> None:
+        there = {frame: source for frame, source in group if source is not None and source.face is not None}
         ready.update(prepared({frame: (job, plate_of(job, frame, there[frame])) for frame in there}, call_at))
 
     def make(frame: int, source: Source | None) -> Delivered | None:

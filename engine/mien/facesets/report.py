@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mien.color import Colors
+from mien.facesets.people import people
 from mien.facesets.selection import features
 from mien.files.faceset import FaceSet, SetFace, read_face
 from mien.files.whole import write_whole
@@ -20,6 +21,8 @@ Picture = NDArray[np.uint8]
 
 THUMBNAIL = 96
 MOST_SHOWN = 48
+MOST_EACH = 8
+"""Pictures of each person, where there seem to be several."""
 SAMPLED = 120
 """Pictures that are looked at for what does not stand in the index."""
 LOOKED_AT = 1000
@@ -61,7 +64,12 @@ def write_report(path: Path, own: FaceSet, other: FaceSet | None, colors: Colors
         parts.append(f" beside <span class=b>{html.escape(other.folder.name)}</span>: {len(other.faces)}")
     parts.append("</h1><p>From " + html.escape(", ".join(own.sources[:12])) + "</p><h2>Advice</h2><ul>")
     parts += [f"<li>{html.escape(line)}</li>" for line in advice] or ["<li>Nothing to complain of.</li>"]
-    parts.append("</ul><h2>What it holds</h2>")
+    parts.append("</ul>")
+    groups = people(own)
+    for place, group in enumerate(groups if len(groups) > 1 else (), start=1):
+        parts.append(f"<h2>Person {place}</h2>")
+        parts.append(_strip(own, _evenly(group, MOST_EACH), colors))
+    parts.append("<h2>What it holds</h2>")
     for name, value, low, high in HISTOGRAMS:
         rows = [[value(face) for face in one.faces] for one in (own, other) if one is not None]
         parts.append(_histogram(name, rows, low, high))
@@ -79,6 +87,13 @@ def advise(own: FaceSet, other: FaceSet | None, colors: Colors) -> list[str]:
     count = len(own.faces)
     if count < FEW:
         lines.append(f"Only {count} faces: 300 and more train better. Add footage, or lower --every.")
+    groups = people(own)
+    if len(groups) > 1:
+        shares = ", ".join(f"{len(rows) / sum(map(len, groups)):.0%}" for rows in groups)
+        lines.append(
+            f"It seems to show {len(groups)} people ({shares} of the faces): a network learns a mixture of them. "
+            "Look at the groups below, and keep one person with --like PHOTO."
+        )
     distinct, looked_at = _distinct(own)
     if count >= FEW and distinct < max(DISTINCT, looked_at // 10):
         lines.append(f"Of {count} faces only about {distinct} differ: the rest repeat them. Add other takes.")
