@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mien.declare import Slider
-from mien.nodes.finish import cut, pasted, under
+from mien.nodes.finish import cut, pasted, surrounded, under
 from mien.nodes.neighbors import carried
 from mien.ops import codec, region
 from mien.ops import detail as details
@@ -233,10 +233,7 @@ def _skin(layer: Layer, face: Face) -> Tensor:
 
 
 def _pasted(layer: Layer, image: Tensor, matte: Tensor, rows: slice, columns: slice) -> Layer:
-    whole = layer.image.clone()
-    whole[..., rows, columns] = image
+    whole = pasted(layer, image, rows, columns)
     if matte is layer.matte or torch.equal(matte, layer.matte[..., rows, columns]):
-        return replace(layer, image=whole)
-    smeared = layer.matte.clone()
-    smeared[..., rows, columns] = matte
-    return replace(layer, image=whole, matte=smeared)
+        return whole
+    return replace(whole, matte=surrounded(matte, layer.matte, rows, columns))

@@ -118,13 +118,14 @@ def composite(
         image = mixed.keep(image, back, placed.matte, white, around(placed, SEAM / 2), SHAPE * placed.face_width)
     if highlights:
         own, image = image, blend.carry_highlights(image, back, white, highlights)
-        glints = eyes_and_mouth(placed, face)
-        here = (..., *region.occupied(glints))
-        image[here] = choose(glints[here] > 0, torch.lerp(image[here], own[here], glints[here]), image[here])
+        if image is not own:
+            glints = eyes_and_mouth(placed, face)
+            here = (..., *region.occupied(glints))
+            image[here] = choose(glints[here] > 0, torch.lerp(image[here], own[here], glints[here]), image[here])
     if spills:
         over = around(placed, wrap / 2)
         image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)
-    return pasted(faded, image, rows, columns)
+    return faded if image is placed.image else pasted(faded, image, rows, columns)
 
 
 def join(
@@ -164,9 +165,17 @@ def cut(layer: Layer, rows: slice, columns: slice) -> Layer:
 
 def pasted(layer: Layer, image: Image, rows: slice, columns: slice) -> Layer:
     """The layer with another picture in some rows and columns."""
-    whole = layer.image.clone()
-    whole[..., rows, columns] = image
-    return replace(layer, image=whole)
+    return replace(layer, image=surrounded(image, layer.image, rows, columns))
+
+
+def surrounded(part: Tensor, whole: Tensor, rows: slice, columns: slice) -> Tensor:
+    """A picture with another part in some rows and columns; all else is read and written once."""
+    result = torch.empty_like(whole)
+    result[..., : rows.start, :], result[..., rows.stop :, :] = whole[..., : rows.start, :], whole[..., rows.stop :, :]
+    result[..., rows, : columns.start] = whole[..., rows, : columns.start]
+    result[..., rows, columns.stop :] = whole[..., rows, columns.stop :]
+    result[..., rows, columns] = part
+    return result
 
 
 def under(layer: Layer, plate: Plate) -> Image:

@@ -26,17 +26,29 @@ def over(front: Image, back: Image, matte: Matte) -> Image:
 def carry_highlights(front: Image, back: Image, white: float, amount: float = 1.0) -> Image:
     """Light of ``back`` above ``white`` and below 0 in place of what ``front`` has there.
 
-    Pictures are (..., 3, H, W), scene-linear. With ``amount`` 0 ``front`` comes back as it is; infinite and
-    undefined light is not carried.
+    Pictures are (..., 3, H, W), scene-linear. With ``amount`` 0, or without such light, ``front`` itself comes back;
+    infinite and undefined light is not carried.
     """
     if amount == 0:
         return front
-    carried = torch.empty_like(front)
+    carried, changed = torch.empty_like(front), False
     for rows in bands(front):
-        there, ours = back[..., rows, :], front[..., rows, :]
-        beyond = there - there.clamp(0, white)
+        there, ours, result = (part[..., rows, :] for part in (back, front, carried))
+        if _within(there, white) and _within(ours, white):
+            result.copy_(ours)
+            continue
+        changed = True
+        beyond = there.clamp(0, white)
+        torch.sub(there, beyond, out=beyond)
         if not bool(torch.isfinite(beyond.sum())):
             beyond = beyond.nan_to_num(0.0, 0.0, 0.0)
-        part = beyond.add_(ours.clamp(0, white))
-        carried[..., rows, :] = part if amount == 1 else torch.lerp(ours, part, amount)
-    return carried
+        part = torch.clamp(ours, 0, white, out=result if amount == 1 else None).add_(beyond)
+        if amount != 1:
+            torch.lerp(ours, part, amount, out=result)
+    return carried if changed else front
+
+
+def _within(image: Image, white: float) -> bool:
+    """Whether all light is from 0 to ``white``."""
+    low, high = image.aminmax()
+    return float(low) >= 0 and float(high) <= white

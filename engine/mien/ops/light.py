@@ -22,6 +22,8 @@ ODD = 0.35
 spectacles, what lies behind the face."""
 OFTEN = 2
 """How many times what stands out is found anew."""
+ROWS = 16
+"""Rows from knot to knot that are summed, where there are more."""
 MOST = math.log(8)
 """Largest light that is ever put on or taken away."""
 NOTHING = 1e-30
@@ -50,11 +52,15 @@ def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice
     light that falls on it everywhere.
     """
     down = front.new_zeros(*matte.shape[:-3], 8, len(over.rows), matte.shape[-1])
+    # Where many rows tell of a knot, some of them tell as much.
+    every = max(1, matte.shape[-2] // (ROWS * max(1, len(over.rows) - 3)))
     for rows, near, weights in knots.bands(over, matte.shape[-1]):
-        layers = _weighted(front[..., rows, :], back[..., rows, :], matte[..., rows, :], white)
-        down[..., near, :] += weights @ layers
+        first = -rows.start % every
+        some = slice(rows.start + first, rows.stop, every)
+        layers = _weighted(front[..., some, :], back[..., some, :], matte[..., some, :], white)
+        down[..., near, :] += weights[:, first::every] @ layers
     total = down @ over.columns.mT
-    area = over.rows.sum(-1)[:, None] * over.columns.sum(-1)
+    area = over.rows[:, ::every].sum(-1)[:, None] * over.columns.sum(-1)
     fronts, backs, weight, cover = total.split((3, 3, 1, 1), -3)
     return Sums(fronts, backs, weight, cover / area.clamp(min=NOTHING))
 

@@ -76,8 +76,7 @@ def blur(image: Tensor, variance: float) -> Tensor:
 
 def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
     """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
-    radius, height, width = len(line) // 2, image.shape[-2], image.shape[-1]
-    planes = image.reshape(-1, height, width)
+    planes = image.reshape(-1, *image.shape[-2:])
     weighed = torch.empty_like(planes)
     for plane, result in zip(planes, weighed):
         for rows in bands(plane, 0.5):
