@@ -16,7 +16,7 @@ SIDE = 256
 """Pixels that the longer side of each picture has at most, and at least half of."""
 MEAN = 200
 """Pixels of the longest side, or up to twice as many, over which mean colors are taken."""
-MIDDLE = 512
+MIDDLE = 320
 """Pixels of the longest side of what sharpness and grain are measured on."""
 RIM = 2
 """Pixels around a matte that are looked at with it."""
