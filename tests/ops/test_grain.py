@@ -9,6 +9,7 @@ import torch
 from skimage import data
 
 from mien.ops import grain as grains
+from mien.ops.grain_field import SIDE, field
 from mien.ops.judge import texture
 from mien.types import Grain
 
@@ -46,22 +47,22 @@ def spread(grain: Grain, channel: int, level: float) -> float:
 
 
 def test_the_field_is_as_strong_as_alike_and_as_colorful_as_asked() -> None:
-    field = grains.field((400, 500), (-30, 9), 3, FILM, torch.device("cpu")).double()
-    assert torch.allclose(field.mean((1, 2)), torch.zeros(3, dtype=torch.float64), atol=0.02)
-    assert torch.allclose(field.var((1, 2)), torch.ones(3, dtype=torch.float64), atol=0.04)
+    drawn = field((400, 500), (-30, 9), 3, FILM, torch.device("cpu")).double()
+    assert torch.allclose(drawn.mean((1, 2)), torch.zeros(3, dtype=torch.float64), atol=0.02)
+    assert torch.allclose(drawn.var((1, 2)), torch.ones(3, dtype=torch.float64), atol=0.04)
     for channel in range(3):
-        one = field[channel]
+        one = drawn[channel]
         for lag in (1, 2, 3):
             alike = [float((one[:, lag:] * one[:, :-lag]).mean()), float((one[lag:] * one[:-lag]).mean())]
             assert alike == pytest.approx([line[channel][lag - 1] for line in (FILM.across, FILM.down)], abs=0.03)
-    assert torch.allclose(torch.corrcoef(field.flatten(1)), torch.tensor(FILM.colors).double(), atol=0.04)
-    deep = numpy.abs(field.numpy())
+    assert torch.allclose(torch.corrcoef(drawn.flatten(1)), torch.tensor(FILM.colors).double(), atol=0.04)
+    deep = numpy.abs(drawn.numpy())
     assert 0.001 < float((deep > 3).mean()) < 0.0045, "tails are those of a bell: 0.27 % beyond three deviations"
 
 
 def test_a_pixel_has_its_grain_whatever_region_is_drawn() -> None:
-    whole = grains.field((120, 130), (-50, -60), 1001, FILM, torch.device("cpu"))
-    part = grains.field((37, 41), (-13, 5), 1001, FILM, torch.device("cpu"))
+    whole = field((120, 130), (-50, -60), 1001, FILM, torch.device("cpu"))
+    part = field((37, 41), (-13, 5), 1001, FILM, torch.device("cpu"))
     assert torch.equal(whole[:, 65:102, 37:78], part)
     picture = sky(120, 130)
     both = grains.lay(picture, torch.ones(1, 120, 130), FILM, ALL, (-50, -60), 1001)
@@ -69,8 +70,17 @@ def test_a_pixel_has_its_grain_whatever_region_is_drawn() -> None:
     assert torch.equal(both[:, 65:102, 37:78], alone)
 
 
+def test_grain_goes_on_where_its_square_ends_and_is_never_written_to() -> None:
+    first = field((SIDE + 40, SIDE + 70), (-3, 5), 8, FILM, torch.device("cpu"))
+    assert torch.equal(first[:, SIDE:, SIDE:], first[:, :40, :70])
+    seam = (first[..., 1:] * first[..., :-1]).mean((0, 1))
+    assert float(seam.amin()) > 0.5 * float(seam.mean()), "neighbors are as alike across the seam"
+    first.zero_()
+    assert float(field((SIDE, SIDE), (-3, 5), 8, FILM, torch.device("cpu")).std()) > 0.9
+
+
 def test_frames_have_grain_of_their_own() -> None:
-    fields = [grains.field((200, 200), (0, 0), frame, FILM, torch.device("cpu")) for frame in (1, 2, 1, -1)]
+    fields = [field((200, 200), (0, 0), frame, FILM, torch.device("cpu")) for frame in (1, 2, 1, -1)]
     assert torch.equal(fields[0], fields[2])
     for other in (fields[1], fields[3]):
         assert abs(float((fields[0] * other).mean())) < 0.02
@@ -201,6 +211,6 @@ def test_nothing_missing_is_the_picture_itself_and_odd_light_survives() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_graphics_card_draws_the_same_grain() -> None:
-    here = grains.field((90, 110), (-7, 3), 12, FILM, torch.device("cpu"))
-    there = grains.field((90, 110), (-7, 3), 12, FILM, torch.device("cuda"))
+    here = field((90, 110), (-7, 3), 12, FILM, torch.device("cpu"))
+    there = field((90, 110), (-7, 3), 12, FILM, torch.device("cuda"))
     assert torch.equal(here, there.cpu())

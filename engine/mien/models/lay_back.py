@@ -16,9 +16,9 @@ from mien.types import Image, Layer, Matrix, Matte, Plate, Points
 RIM = 2
 REACH = 3.0
 """Pixels of a crop beyond what it shows in which a resampled edge of it may be seen."""
-BAND = 128
+BAND = 256
 """Rows of a region that a crop is laid on at once."""
-WIDE = 512
+WIDE = 640
 """Columns, at most."""
 LEAST = 1 / 512
 """Matte below which nothing is drawn: networks never quite say none."""

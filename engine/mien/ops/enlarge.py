@@ -80,7 +80,7 @@ def _finer(image: Tensor) -> Tensor:
     """(C, n, w) lines as ``FINER`` times as many, without the outermost ``REACH`` at either end."""
     channels, count, width = image.shape
     count -= 2 * REACH
-    step = max(1, PIXELS // (channels * width)) if image.device.type == "cpu" else count
+    step = max(1, 2 * PIXELS // (channels * width)) if image.device.type == "cpu" else count
     lines = image.new_empty(channels, count, FINER, width)
     for top in range(0, count, step):
         # Laid out one after the other, all pixels are a single line.

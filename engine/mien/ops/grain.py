@@ -2,18 +2,18 @@
 
 How strong it is follows the light (variance ``a + b v + c v²``, sensor noise being the first two and film the
 last), how coarse it is follows from how alike neighboring pixels are, and how colorful from how alike channels
-are. What is laid on is drawn by hashing the frame's number and the plate pixel's place, in whole numbers, so
-that a pixel has the same grain whatever region is rendered, alone or in a batch, on any device.
+are. What is laid on is drawn in ``grain_field``.
 """
 
 import math
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from mien.ops.bands import bands
+from mien.ops.grain_field import LAGS, field
 from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
@@ -21,8 +21,6 @@ SIDE = 12
 """Side in pixels of the squares on which the look of grain is measured; 3 must divide it."""
 SMALL = SIDE // 2
 """Side of those on which its strength is."""
-LAGS = 3
-"""Pixels over which grain is taken to be alike."""
 MOST = 4000
 """Squares that are looked at."""
 FEWEST = 8
@@ -33,7 +31,6 @@ FINE = (0.05, 0.1)
 """Of the energy of white noise in second differences: grain with less is not told by them, with more it is."""
 EDGE_GAIN = 3.0
 """Most by which grain is raised where a thin matte would halve it."""
-Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]], list[float]]
 NONE = Grain(0.0, ((0.0,) * 3,) * 3, ((0.0, 0.0),) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * 3,) * 3)
 """The measurement of a picture without grain, or with nothing smooth to see it on."""
 
@@ -252,91 +249,6 @@ def _toeplitz(line: Sequence[float], side: int) -> Tensor:
     full[0], full[1 : LAGS + 1] = 1.0, torch.tensor(line, dtype=torch.float64)
     place = torch.arange(side)
     return full[(place[:, None] - place).abs()]
-
-
-def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device) -> Tensor:
-    """(3, H, W) grain of variance 1 for plate pixels from ``corner`` (x, y) on.
-
-    All sums are of whole numbers below 2^24, which float32 holds exactly in any order.
-    """
-    return _drawn(size, corner, frame, _plan(grain), device)
-
-
-@lru_cache(maxsize=64)
-def _plan(grain: Grain) -> Plan:
-    """How grain is drawn: the mix of channels, and for each of them taps along x and y and how strong they are."""
-    taps = [(kernel(grain.across[channel]), kernel(grain.down[channel])) for channel in range(3)]
-    strengths = [147.8 * (sum(v * v for v in x) * sum(v * v for v in y)) ** 0.5 / 256**2 for x, y in taps]
-    return _mixing(grain.colors), taps, strengths
-
-
-def _drawn(size: tuple[int, int], corner: tuple[int, int], frame: int, plan: Plan, device: torch.device) -> Tensor:
-    mixing, taps, strengths = plan
-    margin = LAGS
-    rows = torch.arange(corner[1] - margin, corner[1] + size[0] + margin, device=device, dtype=torch.int32)
-    columns = torch.arange(corner[0] - margin, corner[0] + size[1] + margin, device=device, dtype=torch.int32)
-    key = _scramble(torch.tensor([frame], device=device, dtype=torch.int64).to(torch.int32) ^ 0x5EED)
-    line = _scramble(rows * 0x01000193 + key)[:, None]
-    place = (columns * 0x2545F491)[None]
-    fields = [_bytes(_scramble(_scramble(line + channel) ^ place)) for channel in range(3)]
-    mixed = [_round(sum_of(fields, row), 64) for row in mixing]
-    drawn = []
-    for one, (x, y), strength in zip(mixed, taps, strengths):
-        width, height = size[1], size[0]
-        one = _round(sum_of([one[:, k : k + width] for k in range(len(x))], x), 256)
-        one = _round(sum_of([one[k : k + height] for k in range(len(y))], y), 256)
-        drawn.append(one.mul_(1 / strength))
-    return torch.stack(drawn)
-
-
-def _scramble(word: Tensor) -> Tensor:
-    """Mix the bits of int32 words; products wrap. Ellis, lowbias32, 2018."""
-    word = word ^ (word >> 16).bitwise_and_(0xFFFF)
-    word.mul_(0x7FEB352D)
-    word.bitwise_xor_((word >> 15).bitwise_and_(0x1FFFF))
-    word.mul_(0x846CA68B - (1 << 32))
-    return word.bitwise_xor_((word >> 16).bitwise_and_(0xFFFF))
-
-
-def _bytes(word: Tensor) -> Tensor:
-    """Sum of the four bytes of int32 words about its middle: nearly Gaussian, standard deviation 147.8."""
-    pairs = (word & 0x00FF00FF).add_((word >> 8).bitwise_and_(0x00FF00FF))
-    return (pairs & 0xFFFF).add_(pairs >> 16).sub_(510).float()
-
-
-def sum_of(parts: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
-    """Weighted sum of pictures."""
-    total = parts[0] * weights[0]
-    for part, weight in zip(parts[1:], weights[1:]):
-        if weight:
-            total.add_(part, alpha=weight)
-    return total
-
-
-def _round(values: Tensor, scale: int) -> Tensor:
-    return values.mul_(1 / scale).round_()
-
-
-def _mixing(colors: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Whole-number rows, 64 for 1, that make independent fields as alike as the channels are."""
-    likeness = torch.tensor(colors, dtype=torch.float64)
-    likeness = (likeness + likeness.mT) / 2
-    likeness.fill_diagonal_(1.0)
-    values, vectors = torch.linalg.eigh(likeness)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
-    root = root / root.square().sum(1, keepdim=True).sqrt()
-    return [[int(v) for v in row] for row in (root * 64).round().tolist()]
-
-
-def kernel(likeness: Sequence[float]) -> list[int]:
-    """Whole-number taps that make white noise as alike over 1, 2, ... pixels as asked, 256 for 1."""
-    angle = (torch.arange(64, dtype=torch.float64) + 0.5) * (torch.pi / 64)
-    orders = torch.arange(1, len(likeness) + 1, dtype=torch.float64)
-    power = 1 + 2 * (torch.tensor(likeness, dtype=torch.float64)[:, None] * (orders[:, None] * angle).cos()).sum(0)
-    amplitude = power.clamp_min(0).sqrt()
-    half = torch.stack([(amplitude * (lag * angle).cos()).mean() for lag in range(len(likeness) + 1)])
-    taps = torch.cat([half[1:].flip(0), half])
-    return [int(v) for v in (256 * taps / taps.square().sum().sqrt()).round().tolist()]
 
 
 def lay(

@@ -29,7 +29,7 @@ LEAST = 1e-4
 """Share of a face below which a smear shows nothing of it."""
 MOST = 64
 """Samples along the longest path."""
-STRIP = 24
+STRIP = 32
 """Rows that are smeared alike where motion hardly changes from one to the next."""
 ALIKE = 4
 """Columns that are."""
@@ -112,13 +112,14 @@ def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (image, matte, motion))
         raise ValueError(f"picture, matte and motion must cover the same region, not {shapes}")
     rows, columns = region.occupied(matte)
-    shown = matte[..., rows, columns]
-    speed = motion[:, rows, columns].square().sum(0)
-    longest = float((speed * (shown[0] > 0)).amax().sqrt()) if shown.numel() else 0.0
+    longest = _longest(motion[:, rows, columns], matte[0, rows, columns])
     if not longest > SHORTEST:
         return image, matte
     reach = math.ceil(longest / 2) + 2
-    rows, columns = region.occupied(matte, reach)
+    rows, columns = (
+        slice(max(0, span.start - reach), min(length, span.stop + reach))
+        for span, length in ((rows, matte.shape[-2]), (columns, matte.shape[-1]))
+    )
     part_image, part_matte, part_motion = (part[..., rows, columns] for part in (image, matte, motion))
     layers = _premultiplied(part_image, part_matte)
     samples = min(MOST, max(2, math.ceil(longest / APART)))
@@ -196,9 +197,15 @@ def _weighed(layers: Tensor, motion: Tensor, samples: int, reach: int) -> Iterat
                 rows = slice(top + down + reach, bottom + down + reach)
                 begin, end = here.start * ALIKE, min(here.stop * ALIKE, total.shape[-1])
                 start = columns.start + right + reach
-                each = weight.repeat_interleave(ALIKE)[: end - begin]
-                total[..., begin:end].addcmul_(around[:, rows, start + begin : start + end], each)
+                total[..., begin:end].addcmul_(around[:, rows, start + begin : start + end], weight[: end - begin])
         yield (..., slice(top, bottom), columns), total.div_(samples)
+
+
+def _longest(motion: Tensor, shown: Tensor) -> float:
+    """Pixels of the longest path on which something is shown: motion is smooth, a few of many pixels tell."""
+    every = 4 if shown.numel() > 1 << 16 else 1
+    speed = motion[:, ::every, ::every].square().sum(0) * (shown[::every, ::every] > 0)
+    return float(speed.amax().sqrt()) if speed.numel() else 0.0
 
 
 def _steepest(motion: Tensor) -> float:
@@ -210,7 +217,7 @@ def _steepest(motion: Tensor) -> float:
 
 def _neighbors(there: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
     """Pixels right and down of a row's own that straight lines between pixels weigh, to read it at all of (n, 2, w)
-    places: in which of the w they count, and how much."""
+    places: in which of the w they count, and for each of ``ALIKE`` columns there and beyond, how much."""
     hats, firsts = [], []
     for along in there.unbind(1):
         low, high = (math.floor(value) for value in torch.stack(along.aminmax()).tolist())
@@ -220,9 +227,10 @@ def _neighbors(there: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
     weights = (hats[0][:, None] * hats[1][:, :, None]).sum(0)
     counts = (weights > 0).view(torch.uint8)
     begins, ends = counts.argmax(-1).tolist(), (weights.shape[-1] - counts.flip(-1).argmax(-1)).tolist()
+    each = weights.repeat_interleave(ALIKE, -1)
     for down, right in counts.amax(-1).nonzero().tolist():
         here = slice(begins[down][right], ends[down][right])
-        yield firsts[0] + right, firsts[1] + down, here, weights[down, right, here]
+        yield firsts[0] + right, firsts[1] + down, here, each[down, right, ALIKE * here.start :]
 
 
 def _repeated(layers: Tensor, rim: int) -> Tensor:
