@@ -34,6 +34,26 @@ def test_does_not_depend_on_the_area_of_the_matte(method: str, coverage: float) 
     assert solve(measure.measure(spoiled, tiled_plate, part)) == some_of_it
 
 
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", SOLVERS)
+def test_a_quarter_of_a_face_gives_the_move_of_all_of_it(method: str, space: str) -> None:
+    # Asked: less than 0.5 % while the matte covers 25 to 100 %. Soft weights stand for as much area as they add up to.
+    face, plate = (picture(seed, level, size=64).repeat(1, 2, 4) for seed, level in ((1, 0.3), (2, 0.7)))
+    probe = picture(1, size=64)
+
+    def moved(matte: torch.Tensor) -> torch.Tensor:
+        sample = measured(face, plate, space=space, steps=measure.QUANTILES, matte=matte)
+        return grade.apply(probe, SOLVERS[method](sample))
+
+    whole = moved(torch.ones(1, 128, 256))
+    for share in (0.25, 0.5, 0.75):
+        part = torch.ones(1, 128, 256)
+        part[..., int(256 * share) :] = 0
+        assert float(((moved(part) - whole).abs() / whole.abs()).max()) < 0.005
+        part[:, :64] *= 0.3
+        assert float(((moved(part) - whole).abs() / whole.abs()).max()) < 0.005
+
+
 def test_mean_brings_means_together() -> None:
     face, plate = picture(1), picture(2, 0.8)
     moved = grade.apply(face, match.mean(measure.measure(face, plate, FULL)))
@@ -111,8 +131,10 @@ def test_tone_lifts_black_toward_the_plates_own_color() -> None:
     assert torch.allclose(lift / lift.sum(), mean / mean.sum(), atol=1e-3)
 
 
-def measured(face: torch.Tensor, plate: torch.Tensor, space: str = "linear", steps: int = 33) -> ColorSample:
-    colors = measure.flat(face, plate, torch.ones_like(face[:1]))
+def measured(
+    face: torch.Tensor, plate: torch.Tensor, space: str = "linear", steps: int = 33, matte: torch.Tensor | None = None
+) -> ColorSample:
+    colors = measure.flat(face, plate, torch.ones_like(face[:1]) if matte is None else matte)
     return measure.with_palettes(measure.ranked(measure.moments(*colors, space), *colors, steps), *colors)
 
 

@@ -29,7 +29,7 @@ LARGEST = 1e18
 """Multiple of the toe beyond which the logarithm rises no more, so that its square does not overflow."""
 STOPS = math.log2(math.e)
 """Stops of a step of 1 of the logarithm."""
-CHUNK = 1 << 16
+CHUNK = 1 << 15
 """Pixels that are worked on at once, so that they stay in a processor's cache."""
 
 
