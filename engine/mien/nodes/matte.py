@@ -68,7 +68,11 @@ def face_matte(
         outline = hull.polygon_matte(points, layer.corner, size)
     outline = outline.to(layer.matte).expand_as(layer.matte)
     shaped = kept.shaped("hull", outline)
-    return shaped.shaped("face", torch.minimum(outline, layer.matte)) if source == "both" else shaped
+    if source != "both":
+        return shaped
+    both, here = torch.zeros_like(outline), (..., *region.occupied(outline))
+    torch.minimum(outline[here], layer.matte[here], out=both[here])
+    return shaped.shaped("face", both)
 
 
 def matte_edge(
@@ -111,7 +115,10 @@ def matte_edge(
     shaped = edge(drawn, grow * width, softness, sides, face.aspect)
     if shaped is drawn:
         return layer
-    return layer.shaped("edge", torch.minimum(shaped, layer.mattes["network"]) if both else shaped)
+    if both:
+        here = (..., *region.occupied(shaped))
+        torch.minimum(shaped[here], layer.mattes["network"][here], out=shaped[here])
+    return layer.shaped("edge", shaped)
 
 
 def _sides(face: Face, layer: Layer, amounts: tuple[float, ...]) -> Sides:

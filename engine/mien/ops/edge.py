@@ -75,18 +75,16 @@ def edge(
         raise ValueError(f"a matte must be (..., H, W), not {tuple(matte.shape)}")
     inside, outside = _at_least_a_pixel(softness)
     size = (matte.shape[-2], matte.shape[-1])
-    shaped = []
     # Beyond this nothing is shown: the cost follows the matte, not the picture.
     beyond = math.ceil(max(0.0, grow + max(amounts) + outside) * max(1.0, aspect)) + 2
-    for one in matte.reshape(-1, *size):
-        rows, columns = occupied(one >= 0.5, beyond)
+    shaped = torch.zeros_like(matte, dtype=torch.float32, memory_format=torch.contiguous_format)
+    for one, result in zip(matte.reshape(-1, *size), shaped.view(-1, *size)):
+        rows, columns = occupied(one, beyond)
         part = one[rows, columns]
-        result = torch.zeros_like(one, dtype=torch.float32)
         if part.numel():
             corner = (columns.start, rows.start)
             result[rows, columns] = _shaped(part, grow, softness, (inside, outside), sides, aspect, corner)
-        shaped.append(result)
-    return torch.stack(shaped).view(matte.shape) if shaped else matte
+    return shaped
 
 
 def _shaped(

@@ -18,7 +18,7 @@ LAGS = 3
 SIDE = 1024
 """Pixels after which grain repeats: a power of two, about as many as a large face has."""
 STEPS = 64
-"""Steps of likeness, none to whole, that are told apart: through most of a shot grain looks alike, and is drawn once."""
+"""Steps of likeness that are told apart: through most of a shot grain looks alike, and is drawn once."""
 KEPT = 2
 """Squares that are kept."""
 Plan = tuple[tuple[tuple[int, ...], ...], tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]]
