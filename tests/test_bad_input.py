@@ -422,6 +422,16 @@ def test_a_movie_that_the_disk_has_no_room_for(made: Made) -> None:
     whole_files_only(folder)
 
 
+def test_frames_that_failed_are_listed_where_the_movie_fails_too(mien: Mien, made: Made) -> None:
+    recipe = made.changed("no_movie", write=("layer", "movie"), codec="prores4444")
+    folder = made.folder / "no_movie"
+    (folder / "layer" / f"shot.{FIRST + 1}.exr").mkdir(parents=True)
+    (folder / "shot.mov").mkdir()
+    ended = mien("render", recipe, "--device", "cpu")
+    assert ended.code == 1
+    assert re.search(rf"Error: .*shot\.mov.*\n1 failed: {FIRST + 1}\n  {FIRST + 1}: .*layer", ended.err), ended.err
+
+
 def test_a_reader_that_leaves(made: Made) -> None:
     """``mien ... --json | head -1`` ends without a trace and without complaint."""
     mien_there = f"{sys.executable} -m mien render {made.changed('left')} --device cpu --json"

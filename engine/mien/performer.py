@@ -27,7 +27,7 @@ from mien.types import FaceTrack, Identity, MienError
 IdentityAt = Callable[[int], Identity | None]
 SURE = 0.5
 """Detections below this are no second face in a portrait."""
-RIVAL = 0.5
+RIVAL = 1 / 3
 """A second face narrower than this share of the largest is somebody in the background."""
 LOOKS = ((0.0, 0.0, 1.0), (0.02, 0.01, 1.05), (-0.02, 0.01, 0.95), (0.01, -0.02, 1.1), (-0.01, -0.02, 0.97))
 """Shift x, y and scale of the crops whose landmarks are averaged for a still."""

@@ -171,9 +171,7 @@ def _words(event: Event) -> str:
         return f"step {event.step}: {measured}{event.rate:.1f} pictures/s, {_span(event.left)} left{held}"
     if isinstance(event, Outcome):
         lines = [f"{event.done} frames done" + (f", {event.skipped} were up to date" if event.skipped else "") + "."]
-        if event.failed:
-            lines.append(f"{len(event.failed)} failed: {ranges(event.failed)}")
-            lines += _reasons(event.failed)
+        lines += failures(event.failed)
         lines += [f"  {path}" for path in event.written]
         return "\n".join(lines)
     return str(event)
@@ -184,6 +182,11 @@ def _span(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def failures(failed: dict[int, str]) -> list[str]:
+    """Which frames failed and why, line by line."""
+    return [f"{len(failed)} failed: {ranges(failed)}", *_reasons(failed)] if failed else []
 
 
 def _reasons(failed: dict[int, str]) -> list[str]:

@@ -31,6 +31,8 @@ from mien.types import MienError
 
 PixelType = Literal["half", "float"]
 
+ASKED = 1 << 20
+"""Bytes that are asked of a disk on which a file could not be written."""
 _HALF_MAX = np.float32(65504.0)
 _UINT_MAX = np.float64(2**32 - 1)
 _DATA = "data"
@@ -400,6 +402,9 @@ def _write(path: Path, parts: Sequence[tuple[Any, NDArray[Any]]]) -> None:
         finally:
             closed = file.close()
         if not written or not closed:
+            # The library does not say that a disk is full; the system does, to who asks for more.
+            with partial.open("ab") as more:
+                more.write(bytes(ASKED))
             raise MienError(f"Cannot write {path}: {said}. Check permissions and free space.")
 
 
