@@ -73,8 +73,14 @@ def test_a_proxy_fills_the_plates_window_with_nearly_the_same_face(recipe: Recip
     assert np.abs(proxy["face"].astype(float) - whole["face"])[sure].mean() < 0.05
 
 
-def test_what_the_converter_drew_is_written_again_only_where_it_is_another(recipe: Recipe) -> None:
-    edge = replace(recipe, steps=recipes.change_steps(recipe.steps, {"matte_edge.soften": 0.031}))
+def test_what_the_converter_drew_is_written_again_only_where_it_is_another_or_coarser(recipe: Recipe) -> None:
+    def changed(**settings: float | str) -> Recipe:
+        dials = {name.replace("__", "."): value for name, value in settings.items()}
+        return recipes.check(replace(recipe, steps=recipes.change_steps(recipe.steps, dials)))
+
+    edge, wide, other = (
+        changed(matte_edge__soften=0.031), changed(matte_edge__grow=0.2), changed(convert_face__mouth="plate")
+    )  # fmt: skip
     with Session("cpu") as session:
         session.solve(recipe, quiet)
 
@@ -88,7 +94,29 @@ def test_what_the_converter_drew_is_written_again_only_where_it_is_another(recip
         Path(recipe.output.folder, "host", f"shot_raw.{FRAME}.exr").unlink()
         assert roles(edge, 0.5) == [*ROLES]
         assert np.array_equal(files(recipe)["raw"], kept)
-        assert roles(edge, 0.25) == roles(edge, 1.0) == roles(recipe, 0.5) == [*ROLES]
+        assert roles(edge, 0.25) == ["face", "matte"]
+        assert roles(edge, 1.0) == [*ROLES]
+        session.render(recipe, [FRAME], quiet, force=True)
+        kept = files(recipe)["raw"]
+        assert roles(edge, 0.5) == roles(edge, 0.25) == ["face", "matte"]
+        assert np.array_equal(files(recipe)["raw"], kept)
+        assert freshness(session.open(recipe), [FRAME]).stale == (FRAME,)
+        assert roles(wide, 0.5) == [*ROLES] and files(recipe)["raw"].any(-1).sum() > kept.any(-1).sum()
+        assert roles(recipe, 0.5) == ["face", "matte"]
+        assert roles(other, 0.5) == [*ROLES]
+
+
+def test_a_file_that_says_nonsense_of_its_face_is_written_again(recipe: Recipe) -> None:
+    raw = Path(recipe.output.folder, "host", f"shot_raw.{FRAME}.exr")
+    with Session("cpu") as session:
+        session.solve(recipe, quiet)
+        session.place(View(recipe, FRAME, scale=0.5))
+        for said in (b"\xff\xfe", b"9" * 4000, b"1 2 3"):
+            content = raw.read_bytes()
+            at = content.index(b"mien:raw_region\0string\0") + len(b"mien:raw_region\0string\0")
+            size = int.from_bytes(content[at : at + 4], "little")
+            raw.write_bytes(content[: at + 4] + said[:size].ljust(size) + content[at + 4 + size :])
+            assert str(raw) in session.place(View(recipe, FRAME, scale=0.5))["written"]
 
 
 @pytest.mark.parametrize("origin", [(0, 0), (-3, 5)])

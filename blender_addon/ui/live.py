@@ -27,7 +27,7 @@ REST = 0.4
 """Seconds without a change after which the frame is wanted at full size."""
 LOOK, SOON = 0.025, 0.01
 """Seconds to the next look while live is on, and while the engine works."""
-HELD = 0.3
+HELD = 0.5
 """Seconds after a question for which compositing waits for the answer at most."""
 CHANGING = {"face", "matte"}
 """What nearly every setting changes: read anew by the round of compositing that waits for it; the rest comes after."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mien.chain import shot_track
+from mien.chain import declaration, shot_track
 from mien.files.atomic import remove_stale
 from mien.files.complete import complete
 from mien.files.exchange.rigid import reference_frame
@@ -19,7 +19,7 @@ from mien.files.layers import read_provenance, write_empty_layer, write_full, wr
 from mien.files.proofs import write_proof
 from mien.files.shot import Native
 from mien.files.stills import Header
-from mien.job import Job
+from mien.job import Job, step_keys
 from mien.ops.blend import over
 from mien.ops.distance import signed_distance
 from mien.proof import figures, pictures
@@ -116,6 +116,7 @@ class Delivered:
         distance: Signed distance from the matte's edge in pixels, for hosts.
         maps: The ST maps that hold the face still and that undo it.
         comp: The result in the plate's own space, for full frames.
+        drawn: What the converter's face is for hosts, as ``drawn_face`` says it.
         figures, proof: What was measured of the frame, and small pictures of it.
     """
 
@@ -131,6 +132,7 @@ class Delivered:
     distance: NDArray[np.float32] | None = None
     maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     comp: NDArray[np.float32] | None = None
+    drawn: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     proof: NDArray[np.uint8] | None = None
 
@@ -199,9 +201,23 @@ def compute(
         distance=None if signed is None else _array(signed)[..., 0],
         maps=maps,
         comp=comp,
+        drawn=drawn_face(destination, frame, header, raw, 1) if "host" in destination.kinds else {},
         figures=figures(plate, raw, layer),
         proof=pictures(job, plate, layer),
     )
+
+
+def drawn_face(destination: Destination, frame: int, header: Header, raw: Layer, factor: int) -> dict[str, str]:
+    """What of the converter's face a host's file holds, for its header: ``raw_key`` is the same for the same face,
+    ``raw_region`` the plate pixels, x y width height, and ``raw_factor`` by how much it was enlarged to them."""
+    job = destination.job
+    name = next(
+        step.name for step in job.recipe.upstream(job.recipe.steps[-1].name) if declaration(step.node).output == "Layer"
+    )
+    key = digest(step_keys(job, frame, name)[name], destination.layer_space, header.display, header.origin)
+    height, width = raw.image.shape[-2:]
+    region = (raw.corner[0] * factor, raw.corner[1] * factor, width * factor, height * factor)
+    return {"raw_key": key, "raw_region": " ".join(map(str, region)), "raw_factor": str(factor)}
 
 
 def write(destination: Destination, made: Delivered) -> None:
@@ -230,7 +246,7 @@ def write(destination: Destination, made: Delivered) -> None:
             distance=NOTHING if made.distance is None else made.distance,
             hold_out=made.mattes.get("hold_out", np.zeros_like(matte)),
             corner=made.corner,
-            provenance=provenance,
+            provenance={**provenance, **made.drawn},
             color=color,
             pixel_type="float" if output.pixels == "float" else "half",
         )

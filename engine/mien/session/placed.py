@@ -1,6 +1,5 @@
 """One frame as a host's own files, at once: what a render would write, or the best that is known while values move."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mien.deliver import Destination, compute, write
+from mien.deliver import Destination, compute, drawn_face, write
 from mien.files.layers import read_provenance
+from mien.files.region import Region
 from mien.files.stills import Header
 from mien.files.window import write_window
 from mien.job import Job, frame_key
@@ -22,9 +22,7 @@ from mien.types import Layer, MienError, Plate
 Layers = tuple[Plate, Layer, Layer]
 
 
-def place_frame(
-    job: Job, header: Header, frame: int, factor: int, state: str, layers: Layers | None
-) -> dict[str, Any]:
+def place_frame(job: Job, header: Header, frame: int, factor: int, state: str, layers: Layers | None) -> dict[str, Any]:
     """Write the host sequences of one frame; its key says that it is provisional unless a render would write the same.
 
     Args:
@@ -58,27 +56,25 @@ def _write_provisional(
     """The frame at the plate's size, uncompressed, as halves: it is looked at once and written again soon.
 
     The order is that of a render: the matte last, as it says that the frame is there. What the converter drew is not
-    written where it is there already; which files were written is returned.
+    written where it is there already, as fine or finer; which files were written is returned.
     """
     job, files = destination.job, destination.files(frame)
     _, raw, layer = layers
     to_layer = job.colors.from_working(destination.layer_space)
     color = job.colors.interop_id(destination.layer_space)
     told = {**job.provenance, "frame_key": key, "frame": str(frame)}
-    said = {f"mien:{name}": text for name, text in told.items()}
+    said = _attributes(told)
     of_color = {**said, "colorInteropID": color} if color else said
 
     def put(role: str, planes: Mapping[str, Tensor], corner: tuple[int, int], **more: Any) -> None:
         at = (corner[0] * factor, corner[1] * factor)
         write_window(files[role], header, planes, at, **more)
 
-    drawn = finite(to_layer(raw.image))
-    pixels = hashlib.blake2b(drawn.cpu().numpy().tobytes(), digest_size=16).hexdigest()
-    raw_key = digest(pixels, drawn.shape, raw.corner, factor, color, header.display, header.origin)
-    same = _raw_key(files["raw"]) == raw_key
+    drawn = drawn_face(destination, frame, header, raw, factor)
+    same = _covers(files["raw"], drawn, header.display)
     if not same:
-        attributes = {**of_color, "mien:raw_key": raw_key}
-        put("raw", dict(zip("RGB", enlarged(drawn, factor))), raw.corner, around={}, attributes=attributes)
+        planes = dict(zip("RGB", enlarged(finite(to_layer(raw.image)), factor)))
+        put("raw", planes, raw.corner, around={}, attributes={**of_color, **_attributes(drawn)})
     finished = enlarged(finite(to_layer(layer.image)), factor)
     put("face", dict(zip("RGB", finished)), layer.corner, around={}, attributes=of_color)
     distance = signed_distance(layer.matte) * factor
@@ -90,12 +86,28 @@ def _write_provisional(
     return [files[role] for role in ("face", "matte") if same] or list(files.values())
 
 
-def _raw_key(path: Path) -> str:
-    """What a file says of the face that the converter drew; empty where it is no provisional one."""
+def _attributes(told: Mapping[str, str]) -> dict[str, str]:
+    return {f"mien:{name}": text for name, text in told.items()}
+
+
+def _covers(path: Path, drawn: Mapping[str, str], display: Region) -> bool:
+    """Whether a file holds the converter's face that ``drawn`` tells of, no coarser, as far as that reaches.
+
+    A proxy's region may stick out by less than one of its pixels, where no matte is.
+    """
+    factor = int(drawn["raw_factor"])
     try:
-        return read_provenance(path).get("raw_key", "")
-    except MienError:
-        return ""
+        there = read_provenance(path)
+        held = Region(*map(int, there["raw_region"].split())).overlap(display)
+        coarse = int(there["raw_factor"]) > factor
+    except (MienError, KeyError, ValueError, TypeError):
+        return False
+    if there.get("raw_key") != drawn["raw_key"] or coarse:
+        return False
+    x, y, width, height = map(int, drawn["raw_region"].split())
+    edge = factor - 1
+    inner = Region(x + edge, y + edge, width - 2 * edge, height - 2 * edge).overlap(display)
+    return inner.overlap(held) == inner
 
 
 def finite(picture: Tensor) -> Tensor:
