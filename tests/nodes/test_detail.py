@@ -11,6 +11,7 @@ from mien.nodes.detail import code_face, detail_face, match_detail, measure_deta
 from mien.ops import detail as details
 from mien.ops import grain as grains
 from mien.ops.blend import over
+from mien.ops.defocus import defocus
 from mien.ops.sharpness import blur
 from mien.ops.skin import skin
 from mien.types import Detail, DetailSample, Face, Grain, Layer, Plate, Series, Window
@@ -104,6 +105,20 @@ def test_settings_at_rest_give_the_layer_itself() -> None:
     assert finish(layers[0], plates[0], details.UNMATCHED) is layers[0]
     empty = replace(layers[0], matte=torch.zeros(1, 240, 240))
     assert finish(empty, plates[0]) is empty
+
+
+def test_a_lens_out_of_focus_is_matched_by_discs() -> None:
+    plate = Plate(defocus(portrait(), 3.5), CORNER, 1001)
+    layer = Layer(portrait(), oval(), CORNER, WIDTH)
+    detail = match_detail(Series(1001, (measure_detail(layer, plate, face()),))).values[0]
+    assert detail is not None
+    matched = {lens: finish(layer, plate, detail, lens=lens, grain=0.0).image for lens in ("smooth", "disc")}
+    inside = (layer.matte == 1).expand_as(plate.image)
+    off = {lens: float((image - plate.image)[inside].square().mean()) for lens, image in matched.items()}
+    assert off["disc"] < 0.6 * off["smooth"]
+    assert not torch.equal(finish(layer, plate, detail, lens="disc", blades=5, grain=0.0).image, matched["disc"])
+    assert finish(layer, plate, details.UNMATCHED, lens="disc", blades=5) is layer
+    assert torch.equal(finish(layer, plate, detail, lens="smooth", blades=5, grain=0.0).image, matched["smooth"])
 
 
 def test_only_smearing_touches_the_matte_and_the_plate_stays() -> None:

@@ -53,10 +53,9 @@ def test_blurs_of_nothing_are_the_picture_itself_and_odd_light_stays_where_it_is
     picture = portrait(64)
     assert sharpness.blur(picture, 0.0) is picture
     assert sharpness.sharpen(picture, 0.0) is picture
-    assert sharpness.defocus(picture, 0.0) is picture
     odd = picture.clone()
     odd[0, 10, 10], odd[1, 20, 20] = torch.inf, torch.nan
-    for result in (sharpness.blur(odd, 2.0), sharpness.sharpen(odd, 2.0), sharpness.defocus(odd, 2.0)):
+    for result in (sharpness.blur(odd, 2.0), sharpness.sharpen(odd, 2.0)):
         assert bool(torch.isinf(result[0, 10, 10])) and bool(torch.isnan(result[1, 20, 20]))
         assert int(torch.isfinite(result).sum()) == result.numel() - 2
     bright = torch.full((3, 40, 40), 16.0)
@@ -66,7 +65,7 @@ def test_blurs_of_nothing_are_the_picture_itself_and_odd_light_stays_where_it_is
 
 def test_a_batch_is_a_loop() -> None:
     pictures = torch.stack([portrait(64), portrait(64).flip(-1)])
-    for work in (sharpness.blur, sharpness.sharpen, sharpness.defocus):
+    for work in (sharpness.blur, sharpness.sharpen):
         assert torch.equal(work(pictures, 1.3), torch.stack([work(picture, 1.3) for picture in pictures]))
 
 
@@ -119,18 +118,6 @@ def test_grain_is_not_sharpened_and_edges_are() -> None:
     plain, cored = (sharpness.sharpen(soft, 2.0, floor) for floor in (0.0, 0.01))
     slope = [float(p[0, 40, 40] - p[0, 40, 39]) for p in (soft, plain, cored)]
     assert slope[2] > 1.2 * slope[0] and slope[2] > 0.95 * slope[1]
-
-
-def test_a_lens_spreads_light_evenly_over_a_disc() -> None:
-    point = torch.zeros(1, 41, 41)
-    point[0, 20, 20] = 100.0
-    for radius in (0.7, 2.0, 6.5):
-        spread = sharpness.defocus(point, radius)
-        assert float(spread.sum()) == pytest.approx(100, rel=1e-5)
-        y, x = torch.meshgrid(*(torch.arange(41.0) - 20,) * 2, indexing="ij")
-        assert float((spread[0] * x * x).sum() / 100) == pytest.approx(radius**2 / 4, abs=0.12 + 0.1 * radius)
-        inside = spread[0][torch.hypot(x, y) < radius - 0.6]
-        assert len(inside) < 2 or float(inside.max() - inside.min()) < 1e-4
 
 
 def test_a_matte_is_measured_inside_its_edge() -> None:

@@ -136,6 +136,8 @@ def detail_face(
     texture_size: Annotated[float, Slider(0.005, 0.05, unit="face", min=0.001, max=0.5, inward=True)] = 0.015,
     sharpness: Annotated[float, Slider(0, 1, min=0, max=2)] = 1.0,
     soften: Annotated[float, Slider(-0.01, 0.02, unit="face", min=-0.02, max=0.2, inward=True)] = 0.0,
+    lens: Literal["smooth", "disc"] = "smooth",
+    blades: Annotated[int, Slider(0, 11, min=0, max=32)] = 0,
     motion: Literal["measured", "shutter", "none"] = "measured",
     shutter: Annotated[float, Slider(0, 360, unit="degrees", min=0, max=720)] = 180.0,
     grain: Annotated[float, Slider(0, 1, min=0, max=4)] = 1.0,
@@ -152,6 +154,9 @@ def detail_face(
         sharpness: How far the face is brought to the plate's sharpness, softer or sharper, and its color to how softly
             the plate's codec keeps color.
         soften: Blur that is added by hand; below 0 sharpens.
+        lens: How a face is made softer: smoothly, as haze, scaling and small blurs do, or in discs with an edge, as a
+            lens out of focus does; both take away as much detail.
+        blades: Blades of the lens's iris, which are the corners of its discs; below 3 these are round.
         motion: Smear the face, and its matte with it, along its own motion as long as the plate is seen to be smeared,
             as long as the shutter below is open, or not at all.
         shutter: Shutter angle, for the choice of that name; 180 is open for half the frame.
@@ -179,7 +184,8 @@ def detail_face(
     if texture:
         skinned = _skin(placed, face)
         image = carry_texture(image, under(placed, plate), matte * skinned, texture_size * layer.face_width, texture)
-    image = details.match_blur(image, blur, color, details.own_grain(detail, image) if blur < 0 else 0.0)
+    floor = details.own_grain(detail, image) if blur < 0 else 0.0
+    image = details.match_blur(image, blur, color, floor, blades if lens == "disc" else None)
     if moving is not None:
         image, matte = streak(image, matte, moving.at(rows, columns) * opened)
         held = layer.mattes.get("held")

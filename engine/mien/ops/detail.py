@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mien.ops import grain as grains
 from mien.ops import sharpness
+from mien.ops.defocus import defocus, radius_like
 from mien.ops.steady import smooth
 from mien.types import Detail, DetailSample, Grain, Image, Matte, Series
 
@@ -58,6 +59,8 @@ STILL = 0.5
 """Pixels of smear that are not worth resampling a face for."""
 LEAST_GRAIN = 0.02
 """Share of the plate's grain whose lack nobody sees."""
+SMALLEST_DISC = 1.0
+"""Radius in pixels below which a disc has no edge that pixels could show."""
 LEAST_BLUR = 0.05
 """Square pixels of blur that are not worth resampling a face for."""
 
@@ -298,7 +301,9 @@ def unchanged(variance: float, color_variance: float) -> bool:
     return abs(variance) <= LEAST_BLUR and color_variance - max(variance, 0.0) <= LEAST_BLUR
 
 
-def match_blur(image: Image, variance: float, color_variance: float, floor: Tensor | float = 0.0) -> Image:
+def match_blur(
+    image: Image, variance: float, color_variance: float, floor: Tensor | float = 0.0, blades: int | None = None
+) -> Image:
     """Blur or, where ``variance`` is negative, sharpen a (3, H, W) face; color is blurred further where it must be.
 
     Args:
@@ -306,10 +311,13 @@ def match_blur(image: Image, variance: float, color_variance: float, floor: Tens
         variance: Of the blur in square pixels.
         color_variance: Of the blur of color; only what it has more than ``variance`` is done.
         floor: Standard deviation of grain, which is not sharpened.
+        blades: Blur through an iris of so many, below 3 a round one; by a Gaussian if left out.
     """
     result, done = image, 0.0
     if variance < -LEAST_BLUR:
         result = sharpness.sharpen(image, -variance, floor)
+    elif blades is not None and radius_like(variance) >= SMALLEST_DISC:
+        result = defocus(image, radius_like(variance), blades)
     elif variance > LEAST_BLUR:
         done = variance
     if color_variance - max(variance, 0.0) <= LEAST_BLUR:

@@ -112,22 +112,6 @@ def _weigh(along: Tensor, line: Sequence[float], step: int) -> Tensor:
     return total
 
 
-def defocus(image: Image, radius: float) -> Image:
-    """Blur (..., C, H, W) by an anti-aliased disc, as a lens does; ``radius`` in pixels, 0 gives the picture itself."""
-    if radius <= 0:
-        return image
-    reach = math.ceil(radius + 0.5)
-    place = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    inside = (radius + 0.5 - torch.hypot(place[:, None], place)).clamp(0, 1)
-    kernel = (inside / inside.sum()).to(image)[None, None]
-    sound = torch.isfinite(image)
-    planes = torch.where(sound, image, 0.0).reshape(-1, 1, *image.shape[-2:])
-    share = sound.to(image.dtype).reshape(planes.shape)
-    around = (reach,) * 4
-    spread, share = (F.conv2d(F.pad(part, around, mode="replicate"), kernel) for part in (planes, share))
-    return torch.where(sound, (spread / share.clamp_min(1e-6)).view(image.shape), image)
-
-
 def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image:
     """Undo a Gaussian blur of a variance in square pixels on (..., C, H, W) as far as that is safe.
 
