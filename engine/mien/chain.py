@@ -16,7 +16,7 @@ import torch
 
 from mien.declare import Node, declare
 from mien.nodes import NODES
-from mien.ops.region import shared
+from mien.ops.region import shared, surrounded
 from mien.recipe import Recipe, Step, at_frame
 from mien.tracking import face_at
 from mien.types import Face, FaceTrack, Identity, Layer, Matte, Plate, Series, Window
@@ -286,8 +286,7 @@ def spread(layer: Layer, plate: Plate) -> Layer:
     if layer.corner == plate.corner and layer.image.shape[-2:] == size:
         return layer
     here, there = shared((layer.corner, layer.image.shape), (plate.corner, plate.image.shape))
-    image = plate.image.clone()
-    image[..., there[0], there[1]] = layer.image[..., here[0], here[1]]
+    image = surrounded(layer.image[..., here[0], here[1]], plate.image, *there)
 
     def widened(matte: torch.Tensor) -> torch.Tensor:
         wide = matte.new_zeros(*matte.shape[:-2], *size)

@@ -204,7 +204,7 @@ def grained(image: Pixels, matte: Pixels, grain: Grain) -> Pixels:
 
 
 def with_opencv(job: Job, clone: bool) -> float:
-    """Seconds of the same steps on the full frame with OpenCV; what is solved for the shot is known, as it is for ours."""
+    """Seconds of the same steps on the full frame with OpenCV; what the shot was solved for is known."""
     frame = FIRST + 1
     plate = read_region(job.shot, frame, job.shot.display)
     points = points_at(SIZE[0] / 2 + 6, SIZE[1] / 2 + 3, FACE)[:, :2].numpy()
@@ -236,8 +236,10 @@ def with_opencv(job: Job, clone: bool) -> float:
             box = cv2.boundingRect(inside)
             center = (box[0] + box[2] // 2, box[1] + box[3] // 2)
             lit = cv2.seamlessClone(*seen, inside * 255, center, cv2.NORMAL_CLONE) / np.float32(255)
-        beyond = cv2.subtract(plate, cv2.min(cv2.max(plate, 0), white))
-        bright = cv2.add(cv2.min(cv2.max(lit, 0), white), beyond)
+        # A scalar would be that of the first channel alone.
+        most = (white, white, white, 0)
+        beyond = cv2.subtract(plate, cv2.min(cv2.max(plate, 0), most))
+        bright = cv2.add(cv2.min(cv2.max(lit, 0), most), beyond)
         return mixed(plate, mixed(bright, lit, three(spared)), three(matte))
 
     return least(chain, 3)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from mien.declare import Slider
-from mien.nodes.finish import cut, pasted, surrounded, under
+from mien.nodes.finish import cut, pasted, under
 from mien.nodes.neighbors import carried
 from mien.ops import codec, region
 from mien.ops import detail as details
 from mien.ops import grade as moves
 from mien.ops.deflicker import alike, flicker, log_light
 from mien.ops.grain import lay
-from mien.ops.motion_blur import Velocities, streak, velocities
+from mien.ops.motion_blur import streak, velocity_field
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
 from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, White, Window
@@ -168,29 +168,29 @@ def detail_face(
     blur = sharpness * detail.blur * scale**2 + added
     color = sharpness * detail.color_blur * scale**2 + added
     opened = {"measured": detail.shutter, "shutter": shutter / 360, "none": 0.0}[motion]
-    moving = _moving(layer, face, opened)
+    path = opened * _speed(face)
     missing = [grain**2 * share for share in detail.missing] if scale > PROXY else [0.0] * 3
-    idle = not texture and details.unchanged(blur, color) and moving is None
+    idle = not texture and details.unchanged(blur, color) and path <= details.STILL
     if idle and (detail.grain.weight <= 0 or not any(missing)):
         return layer
-    longest = 0.0 if moving is None else opened * moving.fastest(*region.occupied(layer.matte))
-    margin = math.ceil(longest / 2 + 4 * math.sqrt(max(blur, color, 0.0))) + 4
+    # Between and beyond the points a little is faster than any of them.
+    margin = math.ceil(0.6 * path + 4 * math.sqrt(max(blur, color, 0.0))) + 4
     rows, columns = region.occupied(layer.matte, margin)
     if rows.start == rows.stop:
         return layer
     placed = cut(layer, rows, columns)
     image, matte = placed.image, placed.matte
-    skinned = torch.zeros_like(matte)
+    share = image.new_tensor(missing)[:, None, None]
     if texture:
         skinned = _skin(placed, face)
         image = carry_texture(image, under(placed, plate), matte * skinned, texture_size * layer.face_width, texture)
+        share = share * (1 - (min(texture, 1.0) * skinned).square())
     floor = details.own_grain(detail, image) if blur < 0 else 0.0
     image = details.match_blur(image, blur, color, floor, blades if lens == "disc" else None)
-    if moving is not None:
-        image, matte = streak(image, matte, moving.at(rows, columns) * opened)
+    if path > details.STILL:
+        image, matte = streak(image, matte, _motion(placed, face) * opened)
         held = layer.mattes.get("held")
         matte = matte if held is None else torch.minimum(matte, 1 - held[..., rows, columns])
-    share = image.new_tensor(missing)[:, None, None] * (1 - (min(texture, 1.0) * skinned).square())
     image = lay(image, matte, detail.grain, share, placed.corner, plate.frame)
     return _pasted(layer, image, matte, rows, columns)
 
@@ -221,15 +221,19 @@ def code_face(
     return layer if image is placed.image else pasted(layer, image, rows, columns)
 
 
-def _moving(layer: Layer, face: Face, share: float) -> Velocities | None:
-    """How a layer moves; None where it goes nowhere while the shutter is open for a ``share`` of the frame."""
-    if share <= 0 or face.velocity is None:
-        return None
-    if float(face.velocity[:, :2].square().sum(-1).amax()) ** 0.5 * share <= details.STILL:
-        return None
+def _speed(face: Face) -> float:
+    """Pixels per frame of the fastest point; 0 where it is not known."""
+    if face.velocity is None:
+        return 0.0
+    return float(face.velocity[:, :2].nan_to_num(0.0, 0.0, 0.0).square().sum(-1).amax()) ** 0.5
+
+
+def _motion(layer: Layer, face: Face) -> Tensor:
+    """(2, H, W) pixels per frame that every place of a layer moves."""
+    assert face.velocity is not None
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
-    found = velocities(face.points, face.velocity, face.weight, layer.face_width, layer.corner, size)
-    return found._replace(cells=found.cells.to(layer.image))
+    at = layer.face_width, layer.corner, size, layer.image.device
+    return velocity_field(face.points, face.velocity, face.weight, *at)
 
 
 def _skin(layer: Layer, face: Face) -> Tensor:
@@ -242,4 +246,4 @@ def _pasted(layer: Layer, image: Tensor, matte: Tensor, rows: slice, columns: sl
     whole = pasted(layer, image, rows, columns)
     if matte is layer.matte or torch.equal(matte, layer.matte[..., rows, columns]):
         return whole
-    return replace(whole, matte=surrounded(matte, layer.matte, rows, columns))
+    return replace(whole, matte=region.surrounded(matte, layer.matte, rows, columns))

@@ -165,17 +165,7 @@ def cut(layer: Layer, rows: slice, columns: slice) -> Layer:
 
 def pasted(layer: Layer, image: Image, rows: slice, columns: slice) -> Layer:
     """The layer with another picture in some rows and columns."""
-    return replace(layer, image=surrounded(image, layer.image, rows, columns))
-
-
-def surrounded(part: Tensor, whole: Tensor, rows: slice, columns: slice) -> Tensor:
-    """A picture with another part in some rows and columns; all else is read and written once."""
-    result = torch.empty_like(whole)
-    result[..., : rows.start, :], result[..., rows.stop :, :] = whole[..., : rows.start, :], whole[..., rows.stop :, :]
-    result[..., rows, : columns.start] = whole[..., rows, : columns.start]
-    result[..., rows, columns.stop :] = whole[..., rows, columns.stop :]
-    result[..., rows, columns] = part
-    return result
+    return replace(layer, image=region.surrounded(image, layer.image, rows, columns))
 
 
 def under(layer: Layer, plate: Plate) -> Image:

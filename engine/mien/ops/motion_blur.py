@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from types import EllipsisType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,35 +42,15 @@ Smeared = tuple[tuple[EllipsisType, slice, slice], Tensor]
 
 
 def velocity_field(
-    points: Points, velocity: Points, weight: Tensor, width: float, corner: tuple[int, int], size: tuple[int, int]
+    points: Points,
+    velocity: Points,
+    weight: Tensor,
+    width: float,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    device: torch.device | None = None,
 ) -> Tensor:
-    """(2, H, W) plate pixels per frame that every pixel of a region moves: see ``velocities``."""
-    return velocities(points, velocity, weight, width, corner, size).at(slice(0, size[0]), slice(0, size[1]))
-
-
-class Velocities(NamedTuple):
-    """How a region moves, on a lattice: (2, n, m) plate pixels per frame, cells ``step`` pixels wide."""
-
-    cells: Tensor
-    step: float
-
-    def at(self, rows: slice, columns: slice) -> Tensor:
-        """(2, H, W) in some rows and columns of the region."""
-        origin = (-RIM * self.step - columns.start, -RIM * self.step - rows.start)
-        return mesh_warp.spline(self.cells, origin, self.step, (rows.stop - rows.start, columns.stop - columns.start))
-
-    def fastest(self, rows: slice, columns: slice) -> float:
-        """Pixels per frame that nothing in some rows and columns exceeds."""
-        # A spline stays between the four cells around each place along either axis.
-        spans = [(int(part.start / self.step), int(part.stop / self.step) + 2 * RIM + 1) for part in (rows, columns)]
-        down, across = (slice(*span) for span in spans)
-        return float(self.cells[:, down, across].square().sum(0).amax().sqrt())
-
-
-def velocities(
-    points: Points, velocity: Points, weight: Tensor, width: float, corner: tuple[int, int], size: tuple[int, int]
-) -> Velocities:
-    """How every place of a region moves.
+    """(2, H, W) plate pixels per frame that every place of a region moves.
 
     The motion of the whole is affine; what (N, 2+) points do beyond it holds around them. Past the outline the
     whole carries on.
@@ -82,6 +61,7 @@ def velocities(
         width: Width of the face in pixels.
         corner: Plate pixel (x, y) of the region.
         size: Height and width of the region.
+        device: Where it is drawn; by default where the points are.
     """
     sound = torch.isfinite(points[:, :2]).all(-1) & torch.isfinite(velocity[:, :2]).all(-1)
     place, speed = points[sound, :2].double(), velocity[sound, :2].double()
@@ -99,7 +79,8 @@ def velocities(
     fade = torch.exp(-(apart.amin(1, keepdim=True) / 8))
     nearness = torch.softmax(trust.log().float() - apart, 1)
     moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own.float())
-    return Velocities(moved.T.reshape(2, *cells).float(), step)
+    lattice = moved.T.reshape(2, *cells).to(device or moved.device, torch.float32)
+    return mesh_warp.spline(lattice, (-RIM * step, -RIM * step), step, size)
 
 
 def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:

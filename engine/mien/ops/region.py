@@ -33,6 +33,16 @@ def occupied_columns(matte: Tensor, margin: int = 0) -> slice:
     return _extent(_highest(matte.reshape(-1, matte.shape[-1]), (0,)), margin)
 
 
+def surrounded(part: Tensor, whole: Tensor, rows: slice, columns: slice) -> Tensor:
+    """A picture with another part in some rows and columns; all else is read and written once."""
+    result = torch.empty_like(whole)
+    result[..., : rows.start, :], result[..., rows.stop :, :] = whole[..., : rows.start, :], whole[..., rows.stop :, :]
+    result[..., rows, : columns.start] = whole[..., rows, : columns.start]
+    result[..., rows, columns.stop :] = whole[..., rows, columns.stop :]
+    result[..., rows, columns] = part
+    return result
+
+
 def _highest(matte: Tensor, axes: tuple[int, ...]) -> Tensor:
     """What each line shows most of, NaN counting as nothing."""
     # Bytes are looked through faster than truth values.
