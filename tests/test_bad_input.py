@@ -239,11 +239,34 @@ def test_frames_that_fail_alike_are_told_in_one_line(mien: Mien, tmp_path: Path)
     assert re.search(r"6 failed: 1002-1007\n  1002-1007: Frame # of .* is missing\. Render or copy it\.\n", ended.err)
 
 
+def test_a_damaged_frame_is_no_frame_without_a_face(mien: Mien, tmp_path: Path) -> None:
+    made = make_shot(tmp_path, 3, write=("layer",))
+    cut = Path(made.plate % (FIRST + 1))
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    file = read_tracks(made.track)
+    write_tracks(made.track, (replace(file.tracks[0], points=file.tracks[0].points + 5000),), file.plate)
+    ended = mien(*given(made), "-o", tmp_path / "out", "--json")
+    assert ended.code == 1 and list(ended.outcome["failed"]) == [str(FIRST + 1)] and ended.outcome["done"] == 2
+    assert cut.name in ended.outcome["failed"][str(FIRST + 1)]
+
+
 def test_a_plate_of_nothing_but_damage(mien: Mien, made: Made, tmp_path: Path) -> None:
     for frame in range(1, 4):
         (tmp_path / f"plate.{frame:04d}.exr").write_bytes(b"")
     ended = mien("convert", tmp_path / "plate.####.exr", *given(made)[2:], "-o", tmp_path / "out")
     assert ended.code == 1 and "plate.0001.exr" in ended.err and ended.err.count("Error:") == 1
+
+
+def test_a_movie_whose_end_is_damaged(mien: Mien, shared: Path, pictures: dict[str, Path], tmp_path: Path) -> None:
+    whole = shared / "media" / "intel" / "asl_gestures" / "thanks.mkv"
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[:40_000])
+    start = ("convert", cut, "--source", pictures["other"], "-o", tmp_path / "out", "--device", "cpu", "--json")
+    ended = mien(*start, "--write", "layer,movie")
+    failed = sorted(map(int, ended.outcome["failed"]))
+    assert ended.code == 1 and len(failed) > 10 and failed == list(range(failed[0], failed[-1] + 1))
+    assert ended.outcome["done"] == failed[0] - 1 > 5
+    assert len(list((tmp_path / "out" / "layer").iterdir())) == ended.outcome["done"]
 
 
 def test_a_movie_cut_in_the_middle(mien: Mien, made: Made, shared: Path, tmp_path: Path) -> None:

@@ -98,12 +98,13 @@ def read_source(job: Job, frame: int, key: str, whole: bool) -> Source:
     face = face_in(job.chain, frame)
     native = read_native(job.shot, frame) if whole else None
     header = read_header(job.shot, frame) if native is None else native.headers[native.chosen.part]
-    nothing = Source(Region(0, 0, 0, 0), torch.zeros(3, 0, 0), header, native, None, key)
-    if face is None:
-        return nothing
-    place = Region(*corners(region(job.chain, frame, face))).overlap(header.data)
+    box = (0, 0, 0, 0) if face is None else region(job.chain, frame, face)
+    place = Region(*corners(box)).overlap(header.data)
     if not place.width or not place.height:
-        return nothing
+        # Where nothing is put on, a damaged frame is still told from one without a face.
+        if native is None:
+            read_region(job.shot, frame, Region(header.data.x, header.data.bottom - 1, 1, 1))
+        return Source(Region(0, 0, 0, 0), torch.zeros(3, 0, 0), header, native, None, key)
     stored = read_region(job.shot, frame, place) if native is None else region_of(native, place)
     pixels = torch.from_numpy(stored).movedim(-1, 0)
     return Source(place, pixels, header, native, face, key)

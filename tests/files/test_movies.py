@@ -349,3 +349,36 @@ def test_a_movie_that_fails_leaves_nothing(tmp_path: Path) -> None:
         write_movie(path, [soft(0)], "vhs", size=SIZE, fps=Fraction(24))
     with pytest.raises(MienError, match=r"\.mov"):
         write_movie(tmp_path / "m.mp4", [soft(0)], "prores422", size=SIZE, fps=Fraction(24))
+
+
+def test_a_matroska_file_cut_short_lacks_the_frames_that_its_length_tells_of(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        noise = np.random.default_rng(0)
+        for _ in range(20):
+            codes = noise.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(codes, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert len(open_shot(whole).frames) == 20
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    shot = open_shot(cut)
+    assert len(shot.frames) == 20
+    assert read_region(shot, 2, Region(0, 0, 8, 8)).shape == (8, 8, 3)
+    with pytest.raises(MienError, match=r"Frame 20 of .*cut\.mkv is damaged"):
+        read_region(shot, 20, Region(0, 0, 8, 8))
+
+
+@pytest.mark.parametrize("times", [[0, 10, 200, 210, 900, 2000], [500, 540, 580, 3000]])
+def test_a_matroska_file_of_uneven_times_is_whole(tmp_path: Path, times: list[int]) -> None:
+    with av.open(str(tmp_path / "m.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), time % 251, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert len(open_shot(tmp_path / "m.mkv").frames) == len(times)

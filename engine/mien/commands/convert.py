@@ -31,7 +31,7 @@ from mien.footage import plate_space
 from mien.job import ENGINE, Job, open_job
 from mien.movie import write_movie
 from mien.performer import photo_identity, prominent, read_photo, take_identity
-from mien.progress import Note, Outcome, Tell, failures
+from mien.progress import Event, Failure, Note, Outcome, Tell, failures
 from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
 from mien.reenacted import KIND
 from mien.run import Rendered, render, solved, without_measurements
@@ -219,8 +219,14 @@ def run_job(
     failed = {**absent, **result.failed}
     outputs = [*written, *Destination(job).shown]
     if "movie" in job.recipe.output.write:
+
+        def heard(event: Event) -> None:
+            if isinstance(event, Failure):
+                failed.setdefault(event.frame, event.message)
+            tell(event)
+
         try:
-            outputs += _movie(job, result, movie or (job.shot.first, job.shot.last), tell, force)
+            outputs += _movie(job, result, movie or (job.shot.first, job.shot.last), heard, force)
         except MienError as error:
             # What became of the frames is not to be lost with the movie.
             raise MienError("\n".join([str(error), *failures(dict(sorted(failed.items())))])) from error

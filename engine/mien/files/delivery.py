@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.files.atomic import appearing
-from mien.files.movies import open_container
+from mien.files.listing import open_container
 from mien.files.shot import Shot
 from mien.files.stills import first_line
 from mien.files.yuv import Coding, from_rgb

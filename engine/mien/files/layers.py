@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from mien.files.atomic import appearing
-from mien.files.movies import open_container
+from mien.files.listing import open_container
 from mien.files.region import Region
 from mien.files.shot import MOVIES, Native
 from mien.files.stills import Header, attribute_names, first_line, read_headers, reason

@@ -7,73 +7,35 @@ Frames that are damaged, or promised and not there, raise an error of their own 
 """
 
 import bisect
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from mien.files.listing import Coded, listing, open_container, packets, rate_of
 from mien.files.region import Region
-from mien.files.stills import first_line, nearest_rate
-from mien.files.yuv import Coding, Plane, to_rgb
+from mien.files.samples import alpha_of, eight_bits, rgb_of
+from mien.files.stills import first_line
 from mien.types import MienError
 
-_LONGEST_SIDE = 1 << 14
-_MOST_FRAMES = 1 << 23
 # Decoding on is cheaper than going back to a key frame when the wanted frame is this near.
 _NEAR = 24
 # So many decoded frames stay at hand, so that going backwards does not decode each anew.
 _KEPT_BYTES = 96 << 20
 _KEPT_LEAST = 3
-_PLANAR = re.compile(r"(?P<kind>yuvj|yuva|yuv|gbrp|gbrap|gray)(?P<chroma>4\d\dp)?(?P<float>f)?(?P<depth>\d*)(le)?")
-_SUBSAMPLING = {"444p": (1, 1), "440p": (1, 2), "422p": (2, 1), "420p": (2, 2), "411p": (4, 1), "410p": (4, 4)}
-# Codecs that put chroma in the middle of its pixels.
-_CENTERED = frozenset(("mpeg1video", "mjpeg"))
-# The same samples, laid out in planes.
-_UNPACKED = {
-    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "nv42": "yuv444p",
-    "yuyv422": "yuv422p", "uyvy422": "yuv422p", "yvyu422": "yuv422p",
-    "p010le": "yuv420p10le", "p210le": "yuv422p10le", "p410le": "yuv444p10le", "y210le": "yuv422p10le",
-    "p012le": "yuv420p12le", "p212le": "yuv422p12le", "p412le": "yuv444p12le", "y212le": "yuv422p12le",
-    "p016le": "yuv420p16le", "p216le": "yuv422p16le", "p416le": "yuv444p16le", "ayuv64le": "yuva444p16le",
-    "rgb24": "gbrp", "bgr24": "gbrp", "rgb0": "gbrp", "bgr0": "gbrp", "0rgb": "gbrp", "0bgr": "gbrp",
-    "rgba": "gbrap", "bgra": "gbrap", "argb": "gbrap", "abgr": "gbrap", "pal8": "gbrap",
-    "rgb48le": "gbrp16le", "rgb48be": "gbrp16le", "bgr48le": "gbrp16le",
-    "rgba64le": "gbrap16le", "rgba64be": "gbrap16le", "bgra64le": "gbrap16le",
-    "ya8": "gray", "ya16le": "gray16le", "monow": "gray", "monob": "gray",
-}  # fmt: skip
-_MATRIX = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
-_MATRIX_NAME = {8: "YCgCo", 10: "BT.2020 constant luminance", 14: "ICtCp"}
-_SWSCALE = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
-_LIMITED, _FULL = 1, 2
-# Playlists, slide shows and text that FFmpeg would also open could lead anywhere.
-_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mxf,mxf_opatom,mpeg,mpegts,mpegvideo,"
-    "h264,hevc,ivf,obu,flv,asf,ogg,dv,nut,yuv4mpegpipe,gif,apng",
-}
 # Color primaries and transfer, as ITU-T H.273 numbers them, and the interchange name of the space.
 _COLOR = {
     (1, 1): "g24_rec709_display", (1, 6): "g24_rec709_display", (5, 6): "g24_rec709_display",
     (6, 6): "g24_rec709_display", (1, 4): "g22_rec709_display", (1, 13): "srgb_rec709_display",
     (9, 16): "pq_rec2020_display", (9, 18): "hlg_rec2020_display", (12, 13): "srgb_p3d65_display",
 }  # fmt: skip
-
-
-class _Coded(NamedTuple):
-    """A frame as the container lists it: when it is shown, where a seek finds it, whether one can start there."""
-
-    shown: int
-    decoded: int
-    key: bool
 
 
 @dataclass(frozen=True)
@@ -122,7 +84,7 @@ class Movie:
         self._decoded: Iterator[Any] = iter(())
         self._position: int | None = None
         with _explained(path):
-            self._coded = _listing(path)
+            self._coded = listing(path)
         self._shown = [coded.shown for coded in self._coded]
         self._keys = [coded for coded in self._coded if coded.key] or self._coded[:1]
         try:
@@ -168,7 +130,7 @@ class Movie:
         Raises:
             MienError: The frame is damaged or missing.
         """
-        return self._drawn(index, region, _alpha)
+        return self._drawn(index, region, alpha_of)
 
     def thumbnail(self, index: int) -> NDArray[np.uint8]:
         """(height, width, 3) R'G'B' in 8 bits with square pixels: width is the picture's times its aspect.
@@ -179,28 +141,16 @@ class Movie:
             MienError: The frame is damaged or missing.
         """
         frame = self._frame(index)
-        coding = _coding(self.path, frame, self.facts.codec)
         width, height, aspect = frame.width, frame.height, self.facts.aspect
         if self._turned in (90, 270):
             height = max(1, round(height * aspect))
         else:
             width = max(1, round(width * aspect))
-        matrix = _SWSCALE.get(coding.matrix)
-        small = frame.reformat(
-            width=width,
-            height=height,
-            format="rgb24",
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-            src_color_range=_FULL if coding.full else _LIMITED,
-            dst_color_range=_FULL,
-            threads=1,
-        )
-        return np.ascontiguousarray(np.rot90(small.to_ndarray(), self._turned // 90))
+        small = eight_bits(self.path, frame, self.facts.codec, (width, height))
+        return np.ascontiguousarray(np.rot90(small, self._turned // 90))
 
     def _rgb(self, frame: Any, region: Region) -> NDArray[np.float32]:
-        return to_rgb(_planes(_planar(frame)), _coding(self.path, frame, self.facts.codec), region)
+        return rgb_of(self.path, frame, self.facts.codec, region)
 
     def _drawn(self, index: int, region: Region, draw: Any) -> NDArray[np.float32]:
         frame = self._frame(index)
@@ -281,7 +231,7 @@ class Movie:
         self._position = None
         self._decoded = _decoded(self._container, stream)
 
-    def _seek(self, key: _Coded) -> None:
+    def _seek(self, key: Coded) -> None:
         stream = self._container.streams.video[0]
         try:
             self._container.seek(key.decoded, stream=stream, backward=True, any_frame=False)
@@ -309,7 +259,7 @@ class Movie:
         aspect = float(sample) if sample and 0.01 < sample < 100 else 1.0
         if self._turned in (90, 270):
             width, height, aspect = height, width, 1.0 / aspect
-        fps, variable = _rate(stream, self._shown)
+        fps, variable = rate_of(stream, self._shown)
         codes = [_lowered(source.metadata).get("timecode") for source in (stream, container, *container.streams)]
         metadata = {**_lowered(container.metadata), **_lowered(stream.metadata)}
         if color is not None:
@@ -327,11 +277,6 @@ class Movie:
             alpha=any(component.is_alpha for component in context.format.components),
             metadata=metadata,
         )
-
-
-def open_container(path: Path) -> Any:
-    """FFmpeg's view of a movie file, and of nothing else: no network, no playlists, no stills."""
-    return av.open(f"file:{path}", options=_OPTIONS, metadata_errors="replace")
 
 
 def _lowered(metadata: Any) -> dict[str, str]:
@@ -356,162 +301,6 @@ class _explained:
             raise MienError(f"Cannot read {self.path}: {reason}. It is no movie or damaged.") from error
 
 
-def _listing(path: Path) -> list[_Coded]:
-    """All frames of the first video stream in the order they are shown, without decoding them."""
-    with open_container(path) as container:
-        if not container.streams.video:
-            raise MienError(f"{path} has no pictures, only {container.format.long_name}. Choose another file.")
-        stream = container.streams.video[0]
-        context = stream.codec_context
-        if context is None:
-            raise MienError(f"{path} does not say how its pictures are coded. It is damaged.")
-        if not (0 < context.width <= _LONGEST_SIDE and 0 < context.height <= _LONGEST_SIDE):
-            raise MienError(f"{path} claims {context.width} x {context.height} pixels. It is damaged.")
-        if context.format is None:
-            raise MienError(f"{path} does not say how its pictures are stored. It is damaged.")
-        # An edit list may leave out frames that the track counts; the index then knows better.
-        promised = len(stream.index_entries) if len(stream.index_entries) > 1 else stream.frames
-        coded, found = _from_index(path) or _from_packets(path, container, stream)
-        if not coded:
-            raise MienError(f"{path} holds no frame. Copy it again.")
-        coded = sorted({frame.shown: frame for frame in coded}.values())
-        # What a file cut short promised is numbered too, so that people hear which frames are missing.
-        step = max(1, round((coded[-1].shown - coded[0].shown) / max(1, len(coded) - 1)))
-        for _ in range(found, min(promised, _MOST_FRAMES)):
-            last = coded[-1]
-            coded.append(_Coded(last.shown + step, last.decoded + step, False))
-        return coded
-
-
-def _from_index(path: Path) -> tuple[list[_Coded], int] | None:
-    """Frames by the container's own table, where every frame is a key frame and is shown as it is decoded.
-
-    Long ProRes and DNxHR movies then open without being read through.
-    """
-    with open_container(path) as container:
-        stream = container.streams.video[0]
-        entries = stream.index_entries
-        if not 1 < len(entries) == stream.frames <= _MOST_FRAMES:
-            return None
-        if not all(entry.is_keyframe and not entry.is_discard for entry in entries):
-            return None
-        first = next((packet for packet in _packets(container, stream) if packet.size), None)
-        if first is None or first.pts is None or first.pts != first.dts:
-            return None
-        late = first.pts - entries[0].timestamp
-        return [_Coded(entry.timestamp + late, entry.timestamp + late, True) for entry in entries], len(entries)
-
-
-def _from_packets(path: Path, container: Any, stream: Any) -> tuple[list[_Coded], int]:
-    """Frames by reading through the file; and how many there were with those that are not to be shown."""
-    coded: list[_Coded] = []
-    found = 0
-    for packet in _packets(container, stream):
-        if packet.size == 0:
-            continue
-        found += 1
-        if packet.is_discard:
-            continue
-        shown = packet.pts if packet.pts is not None else packet.dts
-        if shown is None:
-            raise MienError(f"{path} does not say when its frames are shown. Rewrap it as .mov or .mp4.")
-        decoded = packet.dts if packet.dts is not None else shown
-        coded.append(_Coded(shown, decoded, packet.is_keyframe))
-        if found > _MOST_FRAMES:
-            raise MienError(f"{path} has more than {_MOST_FRAMES} frames. Cut it into shots.")
-    return coded, found
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            # What comes after a break in the file is not there; frames before it are.
-            return
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    for packet in _packets(container, stream):
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            # A damaged frame: it will be missed under its own number.
-            continue
-
-
-def _rate(stream: Any, shown: list[int]) -> tuple[Fraction, bool]:
-    base = Fraction(stream.time_base)
-    guess = stream.average_rate or stream.guessed_rate or stream.base_rate
-    if len(shown) < 2:
-        return nearest_rate(float(guess)) if guess else Fraction(24), False
-    mean = Fraction(len(shown) - 1) / ((shown[-1] - shown[0]) * base)
-    for candidate in (guess, stream.guessed_rate, stream.base_rate, mean):
-        if not candidate:
-            continue
-        rate = nearest_rate(float(candidate))
-        # Times are whole ticks of the time base, so that even frames may seem up to one tick off.
-        if all(abs((at - shown[0]) - index / rate / base) <= 1 for index, at in enumerate(shown)):
-            return rate, False
-    return nearest_rate(float(mean)), True
-
-
-def _coding(path: Path, frame: Any, codec: str) -> Coding:
-    """What the samples of a frame mean, once they lie in planes."""
-    name = _UNPACKED.get(frame.format.name, frame.format.name)
-    layout = _PLANAR.fullmatch(name)
-    bits = int((layout["depth"] if layout else "") or 8)
-    floats = bool(layout and layout["float"])
-    tagged = int(frame.color_range)
-    if layout is None or layout["kind"] in ("gbrp", "gbrap", "gray"):
-        matrix = "gray" if layout and layout["kind"] == "gray" else "rgb"
-        return Coding(matrix, 0 if floats else bits if layout else 16, full=tagged != _LIMITED)
-    code = int(frame.colorspace)
-    if code in _MATRIX_NAME:
-        raise MienError(f"{path} codes color as {_MATRIX_NAME[code]}, which is not read. Convert it to BT.709.")
-    return Coding(
-        _MATRIX.get(code, "bt709" if frame.height >= 720 else "bt601"),
-        bits,
-        full=tagged == _FULL or layout["kind"] == "yuvj",
-        subsampling=_SUBSAMPLING[layout["chroma"]],
-        centered=codec in _CENTERED,
-    )
-
-
-def _planar(frame: Any) -> Any:
-    name = frame.format.name
-    if _PLANAR.fullmatch(name):
-        return frame
-    wanted = _UNPACKED.get(name)
-    if wanted is None and name.endswith("be") and _PLANAR.fullmatch(name[:-2] + "le"):
-        wanted = name[:-2] + "le"
-    alpha = any(component.is_alpha for component in frame.format.components)
-    return frame.reformat(format=wanted or ("gbrap16le" if alpha else "gbrp16le"), threads=1)
-
-
-def _planes(frame: Any) -> list[Plane]:
-    name = frame.format.name
-    planes: list[Plane] = []
-    for plane, component in zip(frame.planes, frame.format.components):
-        kind: Any = np.float32 if "f32" in name else np.uint16 if component.bits > 8 else np.uint8
-        values = np.frombuffer(plane, kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
-        planes.append(values[: plane.height, : plane.width])
-    return planes
-
-
-def _alpha(frame: Any, region: Region) -> NDArray[np.float32]:
-    planar = _planar(frame)
-    components = planar.format.components
-    index = next((place for place, component in enumerate(components) if component.is_alpha), None)
-    if index is None:
-        return np.ones((region.height, region.width, 1), np.float32)
-    values = _planes(planar)[index][region.y : region.bottom, region.x : region.right].astype(np.float32)
-    if "f32" not in planar.format.name:
-        values /= np.float32((1 << components[index].bits) - 1)
-    return values[..., None]
-
-
 def _unturned(region: Region, shown: Region, turns: int) -> Region:
     """The region of the stored picture that becomes ``region`` after quarter turns counterclockwise."""
     x, y, width, height = region
@@ -522,3 +311,12 @@ def _unturned(region: Region, shown: Region, turns: int) -> Region:
     if turns == 3:
         return Region(y, shown.width - x - width, height, width)
     return region
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    for packet in packets(container, stream):
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            # A damaged frame: it will be missed under its own number.
+            continue
