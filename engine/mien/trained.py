@@ -158,6 +158,12 @@ def network_of(file: IdentityFile, path: Path) -> tuple[nn.Module, int, int]:
     return network.eval().requires_grad_(False), size, step
 
 
+def draws_matte(file: IdentityFile) -> bool:
+    """Whether an identity draws nothing but a matte over the plate."""
+    shape = file.facts.get("shape")
+    return file.kind == "paired" and isinstance(shape, Mapping) and shape.get("outputs") == 1
+
+
 def vignette(seen: Tensor) -> Tensor:
     """A (B, 1, H, W) matte that fades to nothing toward the border of a square."""
     height, width = seen.shape[-2:]

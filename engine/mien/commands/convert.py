@@ -32,10 +32,11 @@ from mien.job import ENGINE, Job, open_job
 from mien.movie import write_movie
 from mien.performer import photo_identity, prominent, read_photo, take_identity
 from mien.progress import Event, Failure, Note, Outcome, Tell, failures
-from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, digest
+from mien.recipe import CONVERT, Output, PlateChoice, Recipe, RecipeError, Step, digest
 from mien.reenacted import KIND
 from mien.run import Rendered, render, solved, without_measurements
 from mien.together import in_seats
+from mien.trained import draws_matte
 from mien.types import MienError
 
 
@@ -78,7 +79,7 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
         MienError: The plate, the sources or the track cannot be used.
     """
     network = _network(arguments)
-    steps, tracking = _steps(arguments, CONVERT if network is None or arguments.reenacting.crop == "face" else WHOLE)
+    steps, tracking = _steps(arguments, _chain(arguments, network))
     plate = open_plate(arguments.plate)
     shot, name = plate.shot, arguments.name or shot_name(plate.shot)
     whole = _whole_range(arguments.plate, shot)
@@ -125,6 +126,14 @@ def convert_shot(arguments: ConvertArguments, tell: Tell) -> Outcome:
         shown = write_panels(open_job(recipe, arguments.device), frames, arguments.reenacting.preview, tell)
         outcome = replace(outcome, written=(*outcome.written, str(shown)))
     return outcome
+
+
+def _chain(arguments: ConvertArguments, network: IdentityFile | None) -> tuple[Step, ...]:
+    """The steps that a conversion has of itself: a network that draws whole frames or mattes stands alone."""
+    if network is not None:
+        return CONVERT if arguments.reenacting.crop == "face" else WHOLE
+    alone = arguments.identity is not None and draws_matte(read_identity(arguments.identity))
+    return WHOLE if alone else CONVERT
 
 
 def _network(arguments: ConvertArguments) -> IdentityFile | None:

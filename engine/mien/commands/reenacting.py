@@ -33,7 +33,7 @@ from mien.tracking import face_at, smooth
 from mien.types import Face, FaceTrack, MienError, Plate
 
 WHOLE = (Step("convert_face", "convert_face", {"plate": "plate", "face": "track", "identity": "identity"}),)
-"""The chain where whole frames drive: the photograph takes the place of the frame."""
+"""The chain where what the network draws is wanted as it is: whole frames that drive a photograph, and mattes."""
 LOOKED_AT = 200
 """Frames in which the best one to start from is sought, evenly spread over longer shots."""
 BATCH = 8
