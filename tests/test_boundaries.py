@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.mesh": {"torch"},
     "mien.types": {"torch"},
     "mien.ops": {"torch", "mien.ops", *VALUES},
-    "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.ops", *VALUES},
+    "mien.operators": {"numpy", "torch", "PyOpenColorIO", "mien.ops"},
+    "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.operators", "mien.ops", *VALUES},
     "mien.files": {*ARRAYS, "scipy", "OpenImageIO", "av", "blake3", "safetensors", "mien.files", *VALUES},
     "mien.models": {
         *ARRAYS, "face_alignment", "onnxruntime", "safetensors", "mien.models", "mien.ops", *VALUES,
