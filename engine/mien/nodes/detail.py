@@ -225,7 +225,7 @@ def _speed(face: Face) -> float:
     """Pixels per frame of the fastest point; 0 where it is not known."""
     if face.velocity is None:
         return 0.0
-    return float(face.velocity[:, :2].nan_to_num(0.0, 0.0, 0.0).square().sum(-1).amax()) ** 0.5
+    return float(face.velocity[:, :2].nan_to_num(0.0, 0.0, 0.0).square().sum(-1).amax().sqrt())
 
 
 def _motion(layer: Layer, face: Face) -> Tensor:

@@ -101,8 +101,8 @@ def _taps() -> tuple[tuple[tuple[int, float], ...], ...]:
     def keys(place: int) -> dict[int, float]:
         pixel, part = divmod(place, FINER)
         t = part / FINER
-        weights = ((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1, ((-1.5 * t + 2) * t + 0.5) * t
-        weights = *weights, 1 - sum(weights)
+        weights = [((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1, ((-1.5 * t + 2) * t + 0.5) * t]
+        weights.append(1 - sum(weights))
         return {REACH + pixel - 1 + n: weight for n, weight in enumerate(weights)}
 
     found = []

@@ -18,6 +18,8 @@ LATTICE = (17, 9, 9)
 """Steps of the lattice into which curves are turned where channels must mix."""
 DIGITS = 7
 """Digits after the point that tables hold."""
+AT_ONCE = 1 << 16
+"""Pixels whose channels are mixed at once."""
 MOST_SATURATION = 4.0
 """Largest change of saturation, either way, that protecting it may ask for."""
 
@@ -200,8 +202,18 @@ def _affine(colors: Tensor, grade: Grade) -> Tensor:
     if diagonal:
         gains = rows.diagonal()[:, None]
         return torch.addcmul(offset, colors, gains) if any(grade.offset) else colors * gains
-    batch = colors.reshape(-1, *colors.shape[-2:])
-    return torch.baddbmm(offset, rows.expand(len(batch), 3, 3), batch).view(colors.shape)
+    moved = torch.empty_like(colors, memory_format=torch.contiguous_format)
+    size = AT_ONCE if colors.device.type == "cpu" else max(1, colors.shape[-1])
+    # Sums, not a product of matrices: libraries round those as they please.
+    for start in range(0, colors.shape[-1], size):
+        here = slice(start, start + size)
+        red, green, blue = colors[..., here].unbind(-2)
+        for channel, (row, added) in enumerate(zip(grade.matrix, grade.offset)):
+            one = torch.mul(red, row[0], out=moved[..., channel, here])
+            one.add_(green, alpha=row[1]).add_(blue, alpha=row[2])
+            if added:
+                one.add_(added)
+    return moved
 
 
 def _saturation(color: Tensor, space: str) -> float:
