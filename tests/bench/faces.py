@@ -143,7 +143,8 @@ def mark_against_truth(name: str, finder: FaceFinder, folder: Path, every: int, 
     span = float(np.linalg.norm(truth["points_px"][front][36, :2] - truth["points_px"][front][45, :2]))
     for row, picture in enumerate(frames_of(folder / f"{name}.mp4", every)):
         frame = row * every
-        known = torch.from_numpy(truth["points_px"][frame][:, :2]).float()
+        # The truth counts from the middle of the first pixel, we from its corner.
+        known = torch.from_numpy(truth["points_px"][frame][:, :2]).float() + 0.5
         found = finder.detect(picture, 60)
         tally.faces["large"] += 1
         middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - (known.amin(0) + known.amax(0)) / 2
