@@ -47,7 +47,7 @@ class Eye:
         self.request: Any = None
         self.recipe: dict[str, Any] = {}
         self.since = 0.0
-        self.quick = False
+        self.quick = True
         self.held: Any = None
         self.late = False
         self.later: set[str] = set()
@@ -83,7 +83,7 @@ def step(engine: Callable[[], Any]) -> bool:
     _listen(scene is not None)
     if scene is None:
         return news
-    now = _noticed(scene)
+    _noticed(scene)
     # What is on its way to the viewer comes first: anything new has it composited from the beginning.
     idle = not bpy.app.is_job_running("COMPOSITE")
     if idle and eye.later:
@@ -91,33 +91,39 @@ def step(engine: Callable[[], Any]) -> bool:
     if eye.request is not None:
         return news
     resting = time.monotonic() - eye.moved > REST and idle
-    if now != eye.asked:
-        _ask(scene, now, None)
+    if eye.seen != eye.asked:
+        _ask_quickly(scene)
     elif resting and not eye.fine:
         eye.fine = True
-        _ask(scene, now, 1)
+        _ask(scene, 1)
     return news
 
 
-def _noticed(scene: Any) -> str:
-    """What is dialed, and since when it rests."""
+def _noticed(scene: Any) -> None:
+    """See what is dialed, and since when it rests."""
     now = dialed(scene)
     if now != eye.seen:
         eye.seen, eye.moved, eye.fine = now, time.monotonic(), False
-    return now
 
 
 def ahead(*_: Any) -> None:
     """Something in the file changed: ask before Blender composites and draws, which the timer only comes after."""
     scene = watched() if threading.current_thread() is threading.main_thread() else None
-    if scene is None or eye.engine is None or _noticed(scene) == eye.asked:
+    if scene is None or eye.engine is None:
+        return
+    _noticed(scene)
+    if eye.seen == eye.asked:
         return
     _answered()
-    if eye.request is not None:
-        return
-    idle = not bpy.app.is_job_running("COMPOSITE")
-    _ask(scene, eye.seen, None)
-    if eye.request is not None and idle and eye.quick and compat.EMPTIES and not _looked_at(scene):
+    if eye.request is None:
+        _ask_quickly(scene)
+
+
+def _ask_quickly(scene: Any) -> None:
+    """Ask for a proxy, and let the round of compositing that begins now, of emptied pictures, wait for it."""
+    begins = compat.EMPTIES and not bpy.app.background and not bpy.app.is_job_running("COMPOSITE")
+    _ask(scene, None)
+    if eye.request is not None and begins and eye.quick and not _looked_at(scene):
         eye.held = eye.request
         _refresh(scene, CHANGING)
 
@@ -159,8 +165,8 @@ def _listen(on: bool) -> None:
             hooks.append(handler)
 
 
-def _ask(scene: Any, now: str, scale: float | None) -> None:
-    eye.asked = now
+def _ask(scene: Any, scale: float | None) -> None:
+    eye.asked = eye.seen
     try:
         shot = shot_of(scene)
         eye.recipe = writing(scene, shot)
@@ -184,16 +190,13 @@ def _answered() -> None:
         return
     answer, held = dict(eye.request.answer or {}), eye.held is not None and not eye.late
     eye.request = eye.held = None
-    eye.quick, eye.news = time.monotonic() - eye.since < HELD, True
+    if not eye.fine:
+        eye.quick = answer.get("seconds", HELD) < HELD
+    eye.news = True
     if answer.get("event") != "done":
         if answer.get("event") in ("error", "died"):
             speaking(eye.scene).error = f"Live: {answer.get('message', '')}"
         return
-    said = speaking(eye.scene)
-    said.error = ""
-    solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
-    scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
-    said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
     scene = shots.scene_of(eye.scene)
     if scene is None or scene.frame_current != answer["frame"]:
         return
@@ -201,11 +204,25 @@ def _answered() -> None:
     # Of another frame Blender may still hold what was written there before.
     roles = set(map(convert.role_of, answer["written"])) if eye.shown == there else set(ROLES)
     eye.shown = there
+    eye.news = False
     if held:
         eye.later |= roles - CHANGING
     else:
         _refresh(scene, roles)
-    eye.news = False
+    if not held or speaking(eye.scene).error:
+        _say(answer)
+
+
+def _say(answer: dict[str, Any]) -> None:
+    """Words on an answer, with its picture: Blender draws everything where a property of ours is set.
+
+    Of a proxy that compositing waited for nothing is said: all would be drawn twice, and the final frame is near.
+    """
+    solve = {"stale": ", the match is of earlier settings", "none": ", not solved over the shot yet"}
+    scale = "" if answer["scale"] == 1 else f" at {answer['scale']:g}"
+    said = speaking(eye.scene)
+    said.error = ""
+    said.text = f"Live: frame {answer['frame']}{scale}, {answer['seconds']:.2f} s{solve.get(answer['solve'], '')}"
 
 
 def _refresh(scene: Any, roles: set[str]) -> None:

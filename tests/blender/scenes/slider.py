@@ -14,15 +14,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bpy
-import gpu
+import numpy as np
 
 INSIDE = Path(__file__).parents[1] / "inside"
 BLOCKS = 3
 """How often the kinds of changes take turns: a machine is not equally busy all the time."""
 LOOK = 0.01
-PATCH = 0.4
-"""Side of what is looked at over the image editor's: its middle, where the face is."""
-drawn = SimpleNamespace(times=0, picture=b"")
+drawn = SimpleNamespace(times=0, composed=0)
 
 
 def steps(hands, archive, facts_file, report, changes):
@@ -51,13 +49,8 @@ def steps(hands, archive, facts_file, report, changes):
     hands.check(took is not None and not state.error, f"converted in {took} s: {state.error}")
     took = yield from hands.wait_for(lambda: face_shown(hands), 20)
     hands.check(took is not None, f"the viewer shows the shot after {took} s")
-    shown = hands.area("IMAGE_EDITOR")
-    handlers = [
-        (space, space.draw_handler_add(call, (), "WINDOW", "POST_PIXEL"))
-        for space, call in ((bpy.types.SpaceNodeEditor, count_draw), (type(shown.spaces[0]), note_picture))
-    ]
-    shown.tag_redraw()
-    yield from hands.wait_for(lambda: drawn.picture, 5)
+    handler = bpy.types.SpaceNodeEditor.draw_handler_add(count_draw, (), "WINDOW", "POST_PIXEL")
+    bpy.app.handlers.composite_post.append(count_composite)
     watch = Watch(hands, importlib.import_module(f"{host.MODULE}.ui.live").eye, host.engines()[0])
     kinds = {
         "drawing alone": (whole(host, scene), lambda turn: area.tag_redraw()),
@@ -74,8 +67,7 @@ def steps(hands, archive, facts_file, report, changes):
             found[name] += yield from measure(watch, share, change, name != "drawing alone")
     scene.mien.live = False
     hands.photograph("slider")
-    for space, handler in handlers:
-        space.draw_handler_remove(handler, "WINDOW")
+    bpy.types.SpaceNodeEditor.draw_handler_remove(handler, "WINDOW")
     Path(report).write_text(json.dumps(found))
     hands.check(all(len(ones) == int(changes) for ones in found.values()), "every change was seen")
 
@@ -84,22 +76,23 @@ def count_draw():
     drawn.times += 1
 
 
-def note_picture():
-    """What the image editor has drawn of the viewer: not what Blender holds, but what an artist sees."""
-    region = bpy.context.region
-    width, height = round(PATCH * region.width), round(PATCH * region.height)
-    corner = (region.width - width) // 2, (region.height - height) // 2
-    pixels = gpu.state.active_framebuffer_get().read_color(*corner, width, height, 4, 0, "UBYTE")
-    drawn.picture = bytes(pixels)
+def count_composite(*_):
+    """A round of compositing is over, and the editors that show it are drawn after this."""
+    drawn.composed += 1
 
 
 def face_shown(hands):
-    """Whether the viewer's middle, where a plate of tests holds no NaN, is more than one color."""
+    picture = bits(hands)
+    return picture is not None and picture.shape[0] > 100 and picture.view(np.float32).std() > 0.01
+
+
+def bits(hands):
+    """The middle of the viewer, where the face is, as bits: a plate may hold NaN, which equals nothing."""
     picture = hands.viewer()
-    if picture is None or picture.shape[0] <= 100:
-        return False
+    if picture is None:
+        return None
     height, width = picture.shape[:2]
-    return picture[height // 4 : -height // 4, width // 4 : -width // 4, :3].std() > 0.01
+    return picture[height // 4 : -height // 4, width // 4 : -width // 4, :3].copy().view(np.uint32)
 
 
 def bare(host, scene):
@@ -172,24 +165,43 @@ class Watch:
     def see(self, change, other, most=12.0):
         """Make a change; its times, or None where it was not seen.
 
-        A turn after the editors were drawn, the one that shows the viewer with ``other`` pixels on the screen.
+        It is seen a turn after the editors were drawn, with ``other`` pixels in the viewer when that drawing began:
+        Blender also draws at once, what it had. The viewer is looked at once for each round of compositing, before
+        the drawing; the time that this takes is left out.
         """
-        before, seen, first = drawn.picture, drawn.times, drawn.times
+        before, first, fresh = bits(self.hands), drawn.times, None if other else drawn.times
+        composed = looked = drawn.composed
+        reading = np.zeros(2)
         began, processor = time.perf_counter(), time.process_time()
         request, answered, worked = None, None, self.worked()
+
+        def look(*_):
+            nonlocal looked, fresh, reading
+            if drawn.composed == looked or fresh is not None:
+                return
+            clocks = np.array([time.perf_counter(), time.process_time()])
+            looked = drawn.composed
+            if not np.array_equal(bits(self.hands), before):
+                fresh = drawn.times
+            reading += (time.perf_counter(), time.process_time()) - clocks
+
+        handler = bpy.types.SpaceImageEditor.draw_handler_add(look, (), "WINDOW", "PRE_VIEW")
         change()
-        while time.perf_counter() - began < most:
-            yield LOOK
-            now = time.perf_counter()
-            request = request or self.eye.request
-            if request is not None and request.over and answered is None:
-                answered = now - began
-            if drawn.picture != before if other else drawn.times != seen:
-                return {
-                    "wall": now - began, "processor": time.process_time() - processor, "answer": answered,
-                    "engine": self.worked() - worked, "draws": drawn.times - first,
-                }  # fmt: skip
-        return None
+        try:
+            while time.perf_counter() - began < most:
+                yield LOOK
+                now = np.array([time.perf_counter() - began, time.process_time() - processor]) - reading
+                request = request or self.eye.request
+                if request is not None and request.over and answered is None:
+                    answered = now[0]
+                if fresh is not None and drawn.times > fresh:
+                    return {
+                        "wall": now[0], "processor": now[1], "answer": answered, "engine": self.worked() - worked,
+                        "draws": drawn.times - first, "composites": drawn.composed - composed,
+                    }  # fmt: skip
+            return None
+        finally:
+            bpy.types.SpaceImageEditor.draw_handler_remove(handler, "WINDOW")
 
 
 def measure(watch, turns, change, other):
