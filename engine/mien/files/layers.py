@@ -75,9 +75,7 @@ def write_layer(
         raise ValueError(f"image {image.shape} and raw {raw.shape} must be (h, w, 3) of matte {matte.shape}")
     kind = np.float16 if pixel_type == "half" else np.float32
     alpha = _stored(matte, kind)
-    # Where nothing is laid on, the plate may hold infinity.
-    with np.errstate(invalid="ignore"):
-        multiplied = np.where(alpha[..., None] > 0, image * matte[..., None], np.float32(0))
+    multiplied = _premultiplied(image, np.where(alpha > 0, matte, np.float32(0)))
     names = sorted(mattes)
     for name in names:
         if not _NAME.fullmatch(name) or mattes[name].shape != matte.shape:
@@ -92,6 +90,17 @@ def write_layer(
         pixels, region = _placed(pixels, region, header.display, 0.0), header.display
     spec = _spec(header, region, channels, pixel_type, color, provenance)
     _write(path, [(spec, pixels)])
+
+
+def _premultiplied(image: NDArray[np.float32], matte: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, 3) times (h, w), and 0 where that is 0, whatever the picture holds there."""
+    # Zero times a negative would be stored as another zero.
+    product = (torch.from_numpy(image) * torch.from_numpy(matte)[..., None]).add_(0.0)
+    if not bool(torch.isfinite(product.sum())):
+        # Infinity times nothing.
+        product.masked_fill_(torch.from_numpy(matte == 0)[..., None], 0.0)
+    multiplied: NDArray[np.float32] = product.numpy()
+    return multiplied
 
 
 def write_empty_layer(
