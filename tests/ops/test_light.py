@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mien.ops import light
 from mien.ops.lattice import lattice, spread
 from mien.ops.light import broad, measure, ratio, shade
 
@@ -129,3 +130,18 @@ def test_batches_equal_loops() -> None:
     for n in range(3):
         alone = broad(measure(fronts[n], backs[n], mattes[n], WHITE, OVER), WHITE, 1.0)
         assert torch.allclose(shade(fronts[n], alone, OVER), together[n], rtol=1e-5)
+
+
+def test_some_rows_tell_the_light_where_knots_are_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.Generator().manual_seed(4)
+    front, back = (0.3 + 0.1 * torch.rand(3, 480, 300, generator=drawn) for _ in range(2))
+    back = back * torch.linspace(0.5, 2.0, 480)[:, None]
+    matte, over = torch.ones(1, 480, 300), lattice((480, 300), 80.0, front)
+    some = light.measure(front, back, matte, 5.0, over)
+    monkeypatch.setattr(light, "ROWS", 10_000)
+    whole = light.measure(front, back, matte, 5.0, over)
+    assert float(some.weight.sum()) == pytest.approx(float(whole.weight.sum()) / 5, rel=0.02)
+    assert torch.allclose(some.cover, whole.cover, atol=1e-4)
+    known = whole.weight > 0.2 * whole.weight.amax()
+    apart = (light.ratio(some, 5.0) - light.ratio(whole, 5.0)).abs()
+    assert float((apart * known).amax()) < 0.02
