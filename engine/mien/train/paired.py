@@ -127,6 +127,8 @@ class PairedTask:
         weights = self._setting.weights
         everywhere = torch.ones_like(made.after[:, :1])
         terms = {"color": weights.color * measure.weighted_l1(made.drawn, made.after, where_it_matters(made))}
+        if self._setting.shape.outputs == 1:
+            terms["matte"] = weights.color * measure.cross_entropy(made.drawn, made.after, where_it_matters(made))
         if weights.structure > 0:
             terms["structure"] = weights.structure * measure.dissimilarity(made.drawn, made.after, everywhere)
         if self.critic is not None:
@@ -189,11 +191,16 @@ class PairedTask:
 
 
 def where_it_matters(made: Made) -> Tensor:
-    """(B, 1, H, W) more where before and after differ: a mark that was painted out is a hundredth of the picture."""
-    if made.before.shape[1] != 3 or made.after.shape[1] < 3:
+    """(B, 1, H, W) more where before and after differ: a mark that was painted out is a hundredth of the picture.
+
+    Of mattes, more where they are: what is in and what is out count about alike.
+    """
+    if made.after.shape[1] == 1:
+        apart = made.after
+    elif made.before.shape[1] == 3 and made.after.shape[1] >= 3:
+        apart = functional.avg_pool2d((made.before - made.after[:, :3]).abs().mean(1, keepdim=True), 5, 1, 2)
+    else:
         return torch.ones_like(made.after[:, :1])
-    apart = (made.before - made.after[:, :3]).abs().mean(1, keepdim=True)
-    apart = functional.avg_pool2d(apart, 5, 1, 2)
     return 0.5 + 0.5 * (apart / (apart.mean((1, 2, 3), keepdim=True) + 1e-3)).clamp(max=MOST)
 
 
