@@ -128,7 +128,8 @@ def said_job(scene: Any, answer: dict[str, Any]) -> None:
     """Say where the job is, and submit it where the preferences say how."""
     shot = shot_of(scene)
     bundle = shot.take_folder / f"{shot.name}.job"
-    state().missing, state().state = "", f"Job of {answer.get('done')} frames: {bundle}"
+    machines = "processors" if preferences().device == "cpu" else "graphics cards"
+    state().missing, state().state = "", f"Job of {answer.get('done')} frames, for {machines}: {bundle}"
     words = preferences().submit.strip()
     if not words:
         return
