@@ -18,7 +18,7 @@ LATTICE = (17, 9, 9)
 """Steps of the lattice into which curves are turned where channels must mix."""
 DIGITS = 7
 """Digits after the point that tables hold."""
-AT_ONCE = 1 << 15
+AT_ONCE = 1 << 16
 """Pixels whose channels are mixed at once."""
 MOST_SATURATION = 4.0
 """Largest change of saturation, either way, that protecting it may ask for."""
