@@ -17,20 +17,25 @@ LAGS = 3
 """Pixels over which grain is taken to be alike."""
 SIDE = 1024
 """Pixels after which grain repeats: a power of two, about as many as a large face has."""
-STEPS = 64
-"""Steps of likeness that are told apart: through most of a shot grain looks alike, and is drawn once."""
-KEPT = 2
-"""Squares that are kept."""
-Plan = tuple[tuple[tuple[int, ...], ...], tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]]
+Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]]]
+"""How channels are mixed, and for each of them taps along x and y."""
 
 
 def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device) -> Tensor:
     """(3, H, W) grain of variance 1 for plate pixels from ``corner`` (x, y) on."""
-    square = _square(_plan(grain), device)
+    height, width = size
     word = int(_scramble(torch.tensor([frame], dtype=torch.int64).to(torch.int32) ^ 0x5EED))
-    starts = corner[0] + (word & 0xFFFF), corner[1] + (word >> 16 & 0xFFFF)
-    part = _repeating(_repeating(square, 1, starts[1], size[0]), 2, starts[0], size[1])
-    return part.clone(memory_format=torch.contiguous_format)
+    x, y = corner[0] + (word & 0xFFFF) - LAGS, corner[1] + (word >> 16 & 0xFFFF) - LAGS
+    noise = _repeating(_repeating(_noise(device), 1, y, height + 2 * LAGS), 2, x, width + 2 * LAGS)
+    mixing, taps = _plan(grain)
+    drawn = torch.empty(3, height, width, device=device)
+    for row, (across, down), result in zip(mixing, taps, drawn):
+        one = _round(_sum_of(noise, row), 64)
+        one = _round(_sum_of([one[:, k : k + width] for k in range(len(across))], across), 256)
+        one = _round(_sum_of([one[k : k + height] for k in range(len(down))], down), 256)
+        strength = 147.8 * (sum(v * v for v in across) * sum(v * v for v in down)) ** 0.5 / 256**2
+        torch.mul(one, 1 / strength, out=result)
+    return drawn
 
 
 def _repeating(square: Tensor, axis: int, start: int, length: int) -> Tensor:
@@ -43,30 +48,17 @@ def _repeating(square: Tensor, axis: int, start: int, length: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
+@lru_cache(maxsize=64)
 def _plan(grain: Grain) -> Plan:
-    """How grain is drawn: the mix of channels, and for each of them taps along x and y."""
-    across, down, colors = (
-        tuple(tuple(round(value * STEPS) / STEPS for value in row) for row in rows)
-        for rows in (grain.across, grain.down, grain.colors)
-    )
-    return _mix_of(colors), tuple((kernel(x), kernel(y)) for x, y in zip(across, down))
+    return _mixing(grain.colors), [(kernel(x), kernel(y)) for x, y in zip(grain.across, grain.down)]
 
 
-@lru_cache(maxsize=KEPT)
-def _square(plan: Plan, device: torch.device) -> Tensor:
-    """(3, SIDE, SIDE) grain of variance 1 that goes on at the other side where it ends."""
-    mixing, taps = plan
-    place = torch.arange(-LAGS, SIDE + LAGS, device=device, dtype=torch.int32) % SIDE
+@lru_cache(maxsize=2)
+def _noise(device: torch.device) -> Tensor:
+    """(3, SIDE, SIDE) whole numbers, nearly Gaussian and each of its own."""
+    place = torch.arange(SIDE, device=device, dtype=torch.int32)
     line, columns = _scramble(place * 0x01000193 + 0x5EED)[:, None], (place * 0x2545F491)[None]
-    fields = [_bytes(_scramble(_scramble(line + channel) ^ columns)) for channel in range(3)]
-    drawn = torch.empty(3, SIDE, SIDE, device=device)
-    for row, (x, y), result in zip(mixing, taps, drawn):
-        one = _round(_sum_of(fields, row), 64)
-        one = _round(_sum_of([one[:, k : k + SIDE] for k in range(len(x))], x), 256)
-        one = _round(_sum_of([one[k : k + SIDE] for k in range(len(y))], y), 256)
-        strength = 147.8 * (sum(v * v for v in x) * sum(v * v for v in y)) ** 0.5 / 256**2
-        torch.mul(one, 1 / strength, out=result)
-    return drawn
+    return torch.stack([_bytes(_scramble(_scramble(line + channel) ^ columns)) for channel in range(3)])
 
 
 def _scramble(word: Tensor) -> Tensor:
@@ -84,7 +76,7 @@ def _bytes(word: Tensor) -> Tensor:
     return (pairs & 0xFFFF).add_(pairs >> 16).sub_(510).float()
 
 
-def _sum_of(parts: Sequence[Tensor], weights: Sequence[int]) -> Tensor:
+def _sum_of(parts: Tensor | Sequence[Tensor], weights: Sequence[int]) -> Tensor:
     """Weighted sum of pictures."""
     total = parts[0] * weights[0]
     for part, weight in zip(parts[1:], weights[1:]):
@@ -97,8 +89,7 @@ def _round(values: Tensor, scale: int) -> Tensor:
     return values.mul_(1 / scale).round_()
 
 
-@lru_cache(maxsize=64)
-def _mix_of(colors: Sequence[Sequence[float]]) -> tuple[tuple[int, ...], ...]:
+def _mixing(colors: Sequence[Sequence[float]]) -> list[list[int]]:
     """Whole-number rows, 64 for 1, that make independent fields as alike as the channels are."""
     likeness = torch.tensor(colors, dtype=torch.float64)
     likeness = (likeness + likeness.mT) / 2
@@ -106,11 +97,10 @@ def _mix_of(colors: Sequence[Sequence[float]]) -> tuple[tuple[int, ...], ...]:
     values, vectors = torch.linalg.eigh(likeness)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
     root = root / root.square().sum(1, keepdim=True).sqrt()
-    return tuple(tuple(int(v) for v in row) for row in (root * 64).round().tolist())
+    return [[int(v) for v in row] for row in (root * 64).round().tolist()]
 
 
-@lru_cache(maxsize=64)
-def kernel(likeness: Sequence[float]) -> tuple[int, ...]:
+def kernel(likeness: Sequence[float]) -> list[int]:
     """Whole-number taps that make white noise as alike over 1, 2, ... pixels as asked, 256 for 1."""
     angle = (torch.arange(64, dtype=torch.float64) + 0.5) * (torch.pi / 64)
     orders = torch.arange(1, len(likeness) + 1, dtype=torch.float64)
@@ -118,4 +108,4 @@ def kernel(likeness: Sequence[float]) -> tuple[int, ...]:
     amplitude = power.clamp_min(0).sqrt()
     half = torch.stack([(amplitude * (lag * angle).cos()).mean() for lag in range(len(likeness) + 1)])
     taps = torch.cat([half[1:].flip(0), half])
-    return tuple(int(v) for v in (256 * taps / taps.square().sum().sqrt()).round().tolist())
+    return [int(v) for v in (256 * taps / taps.square().sum().sqrt()).round().tolist()]
