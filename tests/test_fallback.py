@@ -8,7 +8,8 @@ import torch
 from mien.chain import call_node
 from mien.fallback import careful
 from mien.models.crop_identity import FrameIdentity, LogEncoding
-from mien.models.warp import WarpIdentity, warp_identity, warp_source
+from mien.models.photograph import warp_source
+from mien.models.warp import WarpIdentity, warp_identity
 from mien.progress import Note
 from mien.recipe import Step
 from mien.types import Face, Layer, MienError, Plate

@@ -18,7 +18,8 @@ from mien.files.tracks import read_tracks
 from mien.footage import plate_space
 from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
-from mien.models.warp import WarpSource, WarpTake, warp_identity, warp_source
+from mien.models.photograph import WarpSource, warp_source
+from mien.models.warp import WarpTake, warp_identity
 from mien.reenacted import BOUND, KIND, open_reenacted
 from mien.tracking import face_at, face_widths
 from mien.trained import TRAINED

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mien import mesh
-from mien.models.warp import WarpIdentity, WarpTake, warp_identity, warp_source
+from mien.models.photograph import warp_source
+from mien.models.warp import WarpIdentity, WarpTake, warp_identity
 from mien.nodes.convert import convert_face
 from mien.nodes.matte import face_matte, matte_edge
 from mien.types import Face, MienError, Plate
