@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 
 from mien.color import CHROMATICITIES
 from mien.files.atomic import appearing
+from mien.ops.spaces import LUMINANCE
 from mien.ops.warp import warp
 from mien.types import Image, Matrix, MienError
 
@@ -38,8 +39,6 @@ ACESCG_FROM_REC709 = (
     (0.0206156, 0.1095697, 0.8698147),
 )
 """Linear Rec.709 (D65) to ACEScg (AP1, D60), adapted after Bradford; rows sum to 1."""
-LUMINANCE = (0.2722287, 0.6740818, 0.0536895)
-"""Luminance of ACEScg."""
 
 
 def performer() -> Path:

@@ -13,6 +13,7 @@ from mien.ops import lattice as lattices
 from mien.ops.choose import choose
 from mien.ops.lattice import Lattice, lattice
 from mien.ops.mesh_warp import openings
+from mien.ops.sharpness import LUMINANCE
 from mien.ops.wrap import light_wrap
 from mien.types import Face, Image, Layer, Matte, Plate, White, Window
 
@@ -25,7 +26,6 @@ SEAM = 0.025
 """Face widths between places where the light at the rim is measured."""
 SHAPE = 0.06
 """Face widths over which shapes of the plate that are kept tell on what surrounds them."""
-LUMINANCE = (0.2722, 0.6741, 0.0537)
 
 
 def relight(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mien.ops.sharpness import LUMINANCE
 from mien.types import Image, Matte
 
 SIDE = 8
@@ -43,8 +44,7 @@ CLEAR = 1.25
 SURE = 0.35
 """How well the transform must fall on multiples of the table; 1 is exactly."""
 GAMMA = 2.4
-LUMINANCE = (0.2722, 0.6741, 0.0537)
-"""Weights of brightness in the working space, and the exponent by which codecs see it, nearly enough."""
+"""Exponent by which codecs see brightness, nearly enough."""
 TOE = 1e-3
 """Light, over white, below which ratios of brightness fade: there they are noise."""
 
