@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))
 
 import portraits
 import shot
+import whole_frame
 
 from mien import recipe as recipes
 from mien.chain import FUNCTIONS, declaration, evaluate
@@ -31,11 +32,8 @@ from mien.heap import reuse
 from mien.job import Job, open_job
 from mien.models.aligned import aligned_matrix
 from mien.models.lay_back import laid_back
-from mien.nodes.finish import OWN
-from mien.ops import sharpness as luminance
-from mien.ops.grain_field import kernel
 from mien.run import plate_of, read_source, solved
-from mien.types import Face, Grain, Layer, Plate
+from mien.types import Face, Layer, Plate
 from shots import FIRST, Made, points_at, texture
 
 FACE = 1000
@@ -149,60 +147,6 @@ def smear(x: float, y: float) -> Pixels:
     return kernel / kernel.sum()
 
 
-def eyes_and_lips(points: Pixels) -> Pixels:
-    """1 inside the eyes and lips, with a soft rim."""
-    mask = np.zeros(SIZE[::-1], np.uint8)
-    for rim in OWN["mesh"]:
-        cv2.fillPoly(mask, [points[list(rim)].astype(np.int32)], 255)
-    mask = cv2.dilate(mask, np.ones((2 * FACE // 33, 2 * FACE // 33), np.uint8))
-    return cv2.GaussianBlur(mask, (0, 0), 0.01 * FACE).astype(np.float32) / 255
-
-
-def three(mask: Pixels) -> Pixels:
-    """A mask for each channel."""
-    return cv2.merge([mask, mask, mask])
-
-
-def mixed(one: Pixels, other: Pixels, mask: Pixels) -> Pixels:
-    """``other`` where a mask of three channels is 1."""
-    return cv2.add(one, cv2.multiply(mask, cv2.subtract(other, one)))
-
-
-def lit_by(plate: Pixels, face: Pixels, spared: Pixels) -> Pixels:
-    """The plate's broad light on a face, eyes and lips half spared."""
-    small = [cv2.resize(p, None, fx=0.1, fy=0.1, interpolation=cv2.INTER_AREA) for p in (plate, face)]
-    broad = [cv2.GaussianBlur(p, (0, 0), 0.015 * FACE) for p in small]
-    ratio = np.clip(broad[0] / np.maximum(broad[1], 1e-3), 0.25, 4)
-    ratio = 0.5 * (ratio + cv2.cvtColor(cv2.cvtColor(ratio, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
-    light = cv2.resize(0.6 * (ratio - 1), SIZE)
-    amount = cv2.multiply(light, three(1 - 0.5 * spared))
-    return cv2.add(face, cv2.multiply(face, amount))
-
-
-def softened(image: Pixels, blur: float, color: float) -> Pixels:
-    """Brightness and color blurred, each by its own variance."""
-    turn = np.float32([luminance.LUMINANCE, [1, 0, 0], [0, 0, 1]])
-    turn[1:] -= turn[0]
-    bright, *colors = cv2.split(cv2.transform(image, turn))
-    soft = [cv2.GaussianBlur(bright, (0, 0), blur**0.5), *(cv2.GaussianBlur(c, (0, 0), color**0.5) for c in colors)]
-    return cv2.transform(cv2.merge(soft), np.linalg.inv(turn).astype(np.float32))
-
-
-def grained(image: Pixels, matte: Pixels, grain: Grain) -> Pixels:
-    """Grain as coarse, as strong at each level and under a soft matte as the plate's."""
-    noise = np.empty_like(image)
-    cv2.randn(noise, 0, 1)
-    raised = np.minimum(2 / np.maximum(matte, 1e-3) - 1, 9) * (matte > 0)
-    channels = []
-    for one, light, (a, b, _), across, down in zip(
-        cv2.split(noise), cv2.split(image), grain.variance, grain.across, grain.down
-    ):
-        taps = [np.float32(kernel(line)) / 256 for line in (across, down)]
-        spread = cv2.multiply(cv2.max(cv2.addWeighted(light, b, light, 0, a), 0), raised)
-        channels.append(cv2.multiply(cv2.sepFilter2D(one, -1, *taps), cv2.sqrt(spread)))
-    return cv2.add(image, cv2.merge(channels))
-
-
 def with_opencv(job: Job, clone: bool) -> float:
     """Seconds of the same steps on the full frame with OpenCV; what the shot was solved for is known."""
     frame = FIRST + 1
@@ -215,32 +159,24 @@ def with_opencv(job: Job, clone: bool) -> float:
     radius = round(0.03 * FACE)
     detail, grade = (job.chain.solved[name].at(frame) for name in ("match_detail", "match_color"))
     gains, white = job.chain.solved["deflicker"].at(frame), job.chain.solved["plate_white"].at(frame)
-    first = np.column_stack([grade.matrix, grade.offset]).astype(np.float32)
-    then = np.column_stack([gains.matrix, gains.offset]).astype(np.float32)
     line = smear(6 * detail.shutter, 3 * detail.shutter)
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
     def chain() -> Pixels:
         drawn = cv2.warpAffine(crop, place, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         shown = cv2.warpAffine(crop_matte, place, SIZE, flags=cv2.INTER_CUBIC)
-        hull = cv2.fillConvexPoly(np.zeros(SIZE[::-1], np.float32), cv2.convexHull(points.astype(np.int32)), 1.0)
-        matte = cv2.min(shown, cv2.GaussianBlur(cv2.erode(hull, shape), (0, 0), radius))
-        graded = cv2.transform(cv2.transform(drawn, first), then)
-        spared = eyes_and_lips(points)
-        lit = softened(lit_by(plate, graded, spared), detail.blur, detail.color_blur)
+        matte = cv2.min(shown, whole_frame.hull_matte(points, SIZE, radius))
+        graded = whole_frame.graded(whole_frame.graded(drawn, grade), gains)
+        spared = whole_frame.eyes_and_lips(points, SIZE, FACE)
+        lit = whole_frame.softened(whole_frame.lit_by(plate, graded, spared, FACE), detail)
         lit, matte = cv2.filter2D(lit, -1, line), cv2.filter2D(matte, -1, line)
-        lit = grained(lit, matte, detail.grain)
+        lit = whole_frame.grained(lit, matte, detail.grain)
         if clone:
             inside = (matte > 0.5).astype(np.uint8)
             seen = [cv2.convertScaleAbs(p, alpha=255) for p in (lit, plate)]
             box = cv2.boundingRect(inside)
             center = (box[0] + box[2] // 2, box[1] + box[3] // 2)
             lit = cv2.seamlessClone(*seen, inside * 255, center, cv2.NORMAL_CLONE) / np.float32(255)
-        # A scalar would be that of the first channel alone.
-        most = (white, white, white, 0)
-        beyond = cv2.subtract(plate, cv2.min(cv2.max(plate, 0), most))
-        bright = cv2.add(cv2.min(cv2.max(lit, 0), most), beyond)
-        return mixed(plate, mixed(bright, lit, three(spared)), three(matte))
+        return whole_frame.laid(plate, lit, matte, spared, white)
 
     return least(chain, 3)
 

@@ -75,18 +75,18 @@ def lit_by(plate: Pixels, image: Pixels, spared: Pixels, face: int) -> Pixels:
     return cv2.add(image, cv2.multiply(image, amount))
 
 
-def detailed(image: Pixels, matte: Pixels, detail: Detail) -> Pixels:
-    """As soft as the plate, brightness and color each by its own variance, and as grainy."""
-    if max(detail.blur, detail.color_blur) > 0.01:
-        turn = np.float32([sharpness.LUMINANCE, [1, 0, 0], [0, 0, 1]])
-        turn[1:] -= turn[0]
-        parts = zip(cv2.split(cv2.transform(image, turn)), (detail.blur, detail.color_blur, detail.color_blur))
-        soft = [cv2.GaussianBlur(one, (0, 0), variance**0.5) if variance > 0.01 else one for one, variance in parts]
-        image = cv2.transform(cv2.merge(soft), np.linalg.inv(turn).astype(np.float32))
-    return _grained(image, matte, detail.grain)
+def softened(image: Pixels, detail: Detail) -> Pixels:
+    """As soft as the plate, brightness and color each by its own variance."""
+    if max(detail.blur, detail.color_blur) <= 0.01:
+        return image
+    turn = np.float32([sharpness.LUMINANCE, [1, 0, 0], [0, 0, 1]])
+    turn[1:] -= turn[0]
+    parts = zip(cv2.split(cv2.transform(image, turn)), (detail.blur, detail.color_blur, detail.color_blur))
+    soft = [cv2.GaussianBlur(one, (0, 0), variance**0.5) if variance > 0.01 else one for one, variance in parts]
+    return cv2.transform(cv2.merge(soft), np.linalg.inv(turn).astype(np.float32))
 
 
-def _grained(image: Pixels, matte: Pixels, grain: Grain) -> Pixels:
+def grained(image: Pixels, matte: Pixels, grain: Grain) -> Pixels:
     """Grain as coarse, as strong at each level and under a soft matte as the plate's."""
     noise = np.empty_like(image)
     cv2.randn(noise, 0, 1)

@@ -6,23 +6,13 @@ import cv2
 import numpy
 import pytest
 import torch
-from skimage import data
+from made_pictures import oval, portrait
 
 from mien.ops import detail as details
 from mien.ops.defocus import defocus, iris, radius_like
 from mien.ops.sharpness import blur
 
 RADII = (1.0, 2.3, 6.5, 17.0)
-
-
-def portrait() -> torch.Tensor:
-    picture = torch.from_numpy(data.astronaut()[20:260, 100:340].copy()).movedim(-1, 0).float()
-    return (picture / 255) ** 2.2
-
-
-def oval() -> torch.Tensor:
-    y, x = torch.meshgrid(torch.arange(240) - 85.0, torch.arange(240) - 122.0, indexing="ij")
-    return (((x / 48) ** 2 + (y / 62) ** 2) < 1).float()[None]
 
 
 def kernel(radius: float, blades: int = 0) -> torch.Tensor:

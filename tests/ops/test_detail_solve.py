@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from skimage import data
+from made_pictures import oval, portrait
 
 from mien.ops import detail as details
 from mien.ops import grain as grains
@@ -22,16 +22,6 @@ FILM = Grain(
 )
 SIZE = (240, 240)
 WIDTH = 125.0
-
-
-def portrait() -> torch.Tensor:
-    picture = torch.from_numpy(data.astronaut()[20:260, 100:340].copy()).movedim(-1, 0).float()
-    return (picture / 255) ** 2.2
-
-
-def oval() -> torch.Tensor:
-    y, x = torch.meshgrid(torch.arange(240) - 85.0, torch.arange(240) - 122.0, indexing="ij")
-    return (((x / 48) ** 2 + (y / 62) ** 2) < 1).float()[None]
 
 
 def grainy(picture: torch.Tensor, film: Grain = FILM, frame: int = 5) -> torch.Tensor:
