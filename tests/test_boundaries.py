@@ -14,7 +14,7 @@ ENGINE = Path(__file__).parents[1] / "engine"
 
 ARRAYS = {"cv2", "numpy", "torch"}
 VALUES = {"mien.mesh", "mien.types"}
-PICTURES = VALUES | {"mien.color", "mien.files", "mien.ops"}
+PICTURES = VALUES | {"mien.color", "mien.files", "mien.ops", "mien.planes"}
 WORKING = PICTURES | {"mien.declare", "mien.models", "mien.nodes", "mien.recipe", "mien.tracking"}
 RUNNER = {
     f"mien.{name}"
@@ -31,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.recipe": {"mien.declare"},
     "mien.mesh": {"torch"},
     "mien.types": {"torch"},
+    "mien.planes": {*ARRAYS, "mien.types"},
     "mien.ops": {"torch", "mien.ops", *VALUES},
     "mien.operators": {"numpy", "torch", "PyOpenColorIO", "mien.ops"},
-    "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.operators", "mien.ops", *VALUES},
+    "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.operators", "mien.ops", "mien.planes", *VALUES},
     "mien.files": {*ARRAYS, "scipy", "OpenImageIO", "av", "blake3", "safetensors", "mien.files", *VALUES},
     "mien.models": {
         *ARRAYS, "face_alignment", "onnxruntime", "safetensors", "mien.models", "mien.ops", *VALUES,

@@ -23,6 +23,7 @@ from torch.nn import functional
 from mien.operators import Step, steps_of
 from mien.ops import transfer
 from mien.ops.shaper import from_log, to_log
+from mien.planes import packed, planar
 from mien.types import Image, MienError
 
 GLANCES, GLANCED = 49, 1.18
@@ -105,12 +106,11 @@ class Transform:
         """The same by OpenColorIO, on a packed copy in main memory."""
         if self.unchanged:
             return image
-        pixels = image.detach().float().movedim(-3, -1).contiguous()
-        if pixels.data_ptr() == image.data_ptr():
-            pixels = pixels.clone()
-        array = pixels.view(-1, 3).numpy()
-        self.processor.applyRGB(array)
-        return pixels.movedim(-1, -3).contiguous()
+        if image.dim() > 3:
+            return torch.stack([self.packed(one) for one in image])
+        pixels = packed(image)
+        self.processor.applyRGB(pixels)
+        return planar(pixels)
 
 
 @dataclass(frozen=True)

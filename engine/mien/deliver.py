@@ -22,6 +22,7 @@ from mien.files.stills import Header
 from mien.job import Job, step_keys
 from mien.ops.blend import over
 from mien.ops.distance import signed_distance
+from mien.planes import packed
 from mien.proof import figures, pictures
 from mien.recipe import digest
 from mien.types import Layer, MienError, Plate
@@ -186,7 +187,7 @@ def compute(
     comp = None
     if native is not None:
         laid = over(layer.image, plate.image, layer.matte)
-        comp = _array(job.colors.from_working(job.space)(laid))
+        comp = packed(job.colors.from_working(job.space)(laid))
     signed = signed_distance(layer.matte) if "host" in destination.kinds else None
     return Delivered(
         frame=frame,
@@ -194,11 +195,11 @@ def compute(
         header=header,
         native=native,
         corner=layer.corner,
-        image=_array(to_layer(layer.image)),
-        raw=_array(to_layer(raw.image)),
-        matte=_array(layer.matte)[..., 0],
-        mattes={name: _array(matte)[..., 0] for name, matte in layer.mattes.items()},
-        distance=None if signed is None else _array(signed)[..., 0],
+        image=packed(to_layer(layer.image)),
+        raw=packed(to_layer(raw.image)),
+        matte=_plane(layer.matte),
+        mattes={name: _plane(matte) for name, matte in layer.mattes.items()},
+        distance=None if signed is None else _plane(signed),
         maps=maps,
         comp=comp,
         drawn=drawn_face(destination, frame, header, raw, 1) if "host" in destination.kinds else {},
@@ -301,6 +302,6 @@ def clear_leftovers(destination: Destination) -> None:
             remove_stale(place)
 
 
-def _array(picture: torch.Tensor) -> NDArray[np.float32]:
-    packed: NDArray[np.float32] = picture.movedim(-3, -1).contiguous().cpu().numpy()
-    return packed
+def _plane(matte: torch.Tensor) -> NDArray[np.float32]:
+    plane: NDArray[np.float32] = matte[0].contiguous().cpu().numpy()
+    return plane

@@ -35,6 +35,7 @@ from mien.neighbors import with_neighbors
 from mien.ops.bake import cube
 from mien.ops.grade import native
 from mien.pipeline import overlap
+from mien.planes import planar
 from mien.progress import Advance, Failure, Note, Tell
 from mien.together import drawn_together, lasts
 from mien.types import Face, Grade, Layer, MienError, Plate, Series
@@ -106,8 +107,7 @@ def read_source(job: Job, frame: int, key: str, whole: bool) -> Source:
             read_region(job.shot, frame, Region(header.data.x, header.data.bottom - 1, 1, 1))
         return Source(Region(0, 0, 0, 0), torch.zeros(3, 0, 0), header, native, None, key)
     stored = read_region(job.shot, frame, place) if native is None else region_of(native, place)
-    pixels = torch.from_numpy(stored).movedim(-1, 0)
-    return Source(place, pixels, header, native, face, key)
+    return Source(place, planar(stored), header, native, face, key)
 
 
 def read_steady(job: Job, frame: int, key: str, whole: bool) -> Source:

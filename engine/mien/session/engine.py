@@ -20,6 +20,7 @@ from mien.files.region import Region
 from mien.files.shot import read_header, read_region
 from mien.files.stills import Header
 from mien.job import ENGINE, Job, choose_device, open_job, step_keys
+from mien.planes import planar
 from mien.progress import Tell
 from mien.recipe import Recipe, Step, digest
 from mien.run import PROXY_WIDTH, Rendered, corners, proxy, render, solved
@@ -244,7 +245,7 @@ class Session:
         else:
             self._count("read")
             with self._pace.timed("read", _pixels(place)):
-                pixels = torch.from_numpy(read_region(job.shot, frame, place)).movedim(-1, 0).contiguous()
+                pixels = planar(read_region(job.shot, frame, place))
                 name = f"{job.space} of {job.colors.digest}"
                 to_working = self._warm(name, (), lambda: job.colors.to_working(job.space))
                 plate = Plate(to_working(pixels.to(job.device)), (place.x, place.y), frame)
