@@ -320,14 +320,8 @@ def match_blur(
         result = defocus(image, radius_like(variance), blades)
     elif variance > LEAST_BLUR:
         done = variance
-    if color_variance - max(variance, 0.0) <= LEAST_BLUR:
+    more = color_variance - max(variance, 0.0)
+    if more <= LEAST_BLUR:
         return sharpness.blur(result, done)
     # Variances of blurs add: color is blurred once by all that it must be, and only where it is not brightness.
-    bright = sharpness.luminance(result)
-    color = sharpness.blur(result[::2] - bright, color_variance - max(variance, 0.0) + done)
-    soft = sharpness.blur(bright, done)
-    red, green, blue = sharpness.LUMINANCE
-    # Color has no brightness of its own: two of its channels tell the third.
-    third = (color[:1] * (-red / green)).sub_(color[1:], alpha=blue / green)
-    together = torch.cat([color[:1], third, color[1:]]).add_(soft)
-    return together if bool(torch.isfinite(together.sum())) else torch.where(torch.isfinite(bright), together, result)
+    return sharpness.blur_apart(result, done, more + done)

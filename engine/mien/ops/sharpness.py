@@ -36,6 +36,8 @@ SEEN = 100_000
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
 LUMINANCE = (0.2722, 0.6741, 0.0537)
+BAND = 0.25
+"""Share of a band's pixels: what is done to each is little, and rows beside a band are read for its blur alone."""
 
 
 def luminance(image: Image) -> Tensor:
@@ -68,48 +70,97 @@ def blur(image: Tensor, variance: float) -> Tensor:
     # A sum is not finite as soon as one of its parts is not.
     if not bool(torch.isfinite(image.sum())):
         sound = torch.isfinite(image)
-        share = _convolve(sound.to(image.dtype), taps(variance))
-        spread = _convolve(torch.where(sound, image, 0.0), taps(variance))
-        return torch.where(sound, spread / share.clamp_min(1e-6), image)
+        return torch.where(sound, _around(image, sound, variance), image)
     return _convolve(image, taps(variance))
+
+
+def blur_apart(image: Image, variance: float, color_variance: float) -> Image:
+    """Blur the brightness of a (3, H, W) picture by one Gaussian and its color by another; edges repeat.
+
+    Pixels that are not finite stay and do not spread.
+
+    Args:
+        image: Scene-linear picture.
+        variance, color_variance: In square pixels.
+    """
+    lines = taps(variance), taps(color_variance)
+    if bool(torch.isfinite(image.sum())):
+        return _convolve_apart(image, *lines)
+    sound = torch.isfinite(image).all(-3, keepdim=True)
+    filled = torch.where(sound, image, _around(image, sound, color_variance))
+    return torch.where(sound, _convolve_apart(filled, *lines), image)
+
+
+def _around(image: Tensor, sound: Tensor, variance: float) -> Tensor:
+    """The blur of those pixels of a picture alone that are sound; 0 far from all of them."""
+    share = _convolve(sound.to(image.dtype), taps(variance))
+    return _convolve(torch.where(sound, image, 0.0), taps(variance)) / share.clamp_min(1e-6)
 
 
 def _convolve(image: Tensor, line: Sequence[float]) -> Tensor:
     """Weigh (..., H, W) by a symmetric line of taps along both axes, in pieces that stay in a processor's cache."""
     planes = image.reshape(-1, *image.shape[-2:])
     weighed = torch.empty_like(planes)
-    for plane, result in zip(planes, weighed):
-        for rows in bands(plane, 0.5):
-            result[rows] = _both_ways(plane, rows, line)
+    for number in range(len(planes)):
+        plane, result = planes[number : number + 1], weighed[number : number + 1]
+        for rows in bands(plane, BAND):
+            near = _near(rows, len(line) // 2, plane)
+            around, inside = _framed(plane[:, near], line)
+            inside.copy_(plane[:, near])
+            result[:, rows] = _both_ways(around, rows, near, line)
     return weighed.view(image.shape)
 
 
-def _both_ways(plane: Tensor, rows: slice, line: Sequence[float]) -> Tensor:
-    """Weigh some rows of (H, W), whose edges repeat."""
-    radius, height, width = len(line) // 2, rows.stop - rows.start, plane.shape[1]
-    wide = width + 2 * radius
-    around = plane.new_empty(height + 2 * radius, wide)
-    above, below = max(0, rows.start - radius), min(len(plane), rows.stop + radius)
-    first, last = above - rows.start + radius, below - rows.start + radius
-    known = around[first:last]
-    known[:, radius : radius + width] = plane[above:below]
-    known[:, :radius], known[:, radius + width :] = plane[above:below, :1], plane[above:below, -1:]
-    around[:first], around[last:] = known[:1], known[-1:]
-    # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
-    down = _weigh(around.view(-1), line, wide)
-    return _weigh(down, line, 1).as_strided((height, width), (wide, 1))
+def _convolve_apart(image: Image, line: Sequence[float], color_line: Sequence[float]) -> Image:
+    """Weigh the brightness of a (3, H, W) picture by one line of taps, and its color by another."""
+    result = torch.empty_like(image, memory_format=torch.contiguous_format)
+    red, green, blue = LUMINANCE
+    for rows in bands(image, BAND):
+        near = _near(rows, max(len(line), len(color_line)) // 2, image)
+        picture, there = image[:, near], result[:, rows]
+        around, bright = _framed(picture[:1], line)
+        torch.mul(picture[:1], red, out=bright).add_(picture[1:2], alpha=green).add_(picture[2:], alpha=blue)
+        color_around, color = _framed(picture[::2], color_line)
+        torch.sub(picture[::2], bright, out=color)
+        soft, tint = _both_ways(around, rows, near, line), _both_ways(color_around, rows, near, color_line)
+        torch.add(tint, soft, out=there[::2])
+        # Color has no brightness of its own: two of its channels tell the third.
+        torch.add(soft, tint[:1], alpha=-red / green, out=there[1:2]).add_(tint[1:], alpha=-blue / green)
+    return result
 
 
-def _weigh(along: Tensor, line: Sequence[float], step: int) -> Tensor:
-    """Sums of neighbors ``step`` apart; what comes back is shorter by all steps."""
+def _near(rows: slice, radius: int, picture: Tensor) -> slice:
+    """The rows of a picture that are as near as that to some."""
+    return slice(max(0, rows.start - radius), min(picture.shape[-2], rows.stop + radius))
+
+
+def _framed(like: Tensor, line: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """(h, C, W + 2 r) room for (C, h, W) rows and what a line of taps reaches beside them, and the rows in it."""
+    planes, height, width = like.shape
     radius = len(line) // 2
-    length = len(along) - 2 * radius * step
-    total = along[radius * step : radius * step + length] * line[radius]
-    pair = torch.empty_like(total)
+    around = like.new_empty(height, planes, width + 2 * radius)
+    return around, around[..., radius : radius + width].movedim(1, 0)
+
+
+def _both_ways(around: Tensor, rows: slice, near: slice, line: Sequence[float]) -> Tensor:
+    """Weigh framed rows ``near`` along both axes: (C, h, W) of those ``rows`` alone. Edges repeat."""
+    radius, (_, planes, wide) = len(line) // 2, around.shape
+    around[..., :radius] = around[..., radius : radius + 1]
+    around[..., wide - radius :] = around[..., wide - radius - 1 : wide - radius]
+    place = torch.arange(rows.start - near.start, rows.stop - near.start, device=around.device)
+    taken = place[:, None] + torch.arange(-radius, radius + 1, device=around.device)
+    taken = taken.clamp_(0, len(around) - 1)
+    weights = around.new_tensor(line).repeat(len(taken), 1)
+    # Sums of whole rows, each read once from the cache for each tap and written once.
+    down = F.embedding_bag(taken, around.flatten(1), per_sample_weights=weights, mode="sum").view(-1)
+    # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
+    length = len(down) - 2 * radius
+    total = down[radius : radius + length] * line[radius]
     for reach in range(1, radius + 1):
-        left, right = (along[(radius + side) * step :][:length] for side in (-reach, reach))
-        total.add_(torch.add(left, right, out=pair), alpha=line[radius + reach])
-    return total
+        for start in (radius - reach, radius + reach):
+            total.add_(down[start : start + length], alpha=line[radius + reach])
+    size = planes, len(taken), wide - 2 * radius
+    return total.as_strided(size, (wide, planes * wide, 1))
 
 
 def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image:
