@@ -24,6 +24,8 @@ from mien.types import Face, FaceTrack, Identity, Layer, Matte, Plate, Series, W
 FUNCTIONS = {function.__name__: function for function in NODES}
 MARGIN = 0.3
 """Face widths around the points that an identity sees and draws, whatever the other steps ask for."""
+SHOWN = 0.2
+"""Face widths around the points in which identities draw, unless they say that they look at more."""
 REACH_STEP = 0.1
 """Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
 FARTHEST = 1000.0
@@ -147,8 +149,8 @@ def settings_at(chain: Chain, step: Step, frame: int) -> dict[str, Any]:
 def region(chain: Chain, frame: int, face: Face) -> Box:
     """Pixels x0, y0, x1, y1 that a frame needs: the face and as far as its settings reach.
 
-    No setting in face widths reaches farther than its value, so their sum bounds the layer; those that say so reach
-    nowhere.
+    No setting in face widths reaches farther than its value, so their sum bounds how far the layer goes beyond what the
+    identity shows; those that say so reach nowhere.
     """
     reach = 0.0
     for step in chain.recipe.steps:
@@ -156,7 +158,9 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
         for param in declaration(step.node).params:
             if param.slider is not None and param.slider.unit == "face" and not param.slider.inward:
                 reach += abs(float(settings[param.name]))
-    return around(face, margin(chain, frame) + math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP)
+    reach = math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP
+    seen = float(getattr(chain.identity_at(frame), "margin", SHOWN))
+    return around(face, max(margin(chain, frame), seen + reach))
 
 
 def margin(chain: Chain, frame: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import hardshrink, pad
+from torch.nn.functional import hardshrink, max_pool2d, pad
 
 from mien.ops import enlarge
 from mien.ops.choose import choose
@@ -20,6 +20,8 @@ BAND = 256
 """Rows of a region that a crop is laid on at once."""
 WIDE = 640
 """Columns, at most."""
+SQUARE = 8
+"""Pixels of a crop along the sides of the squares by whose corners its outline is told."""
 LEAST = 1 / 512
 """Matte below which nothing is drawn: networks never quite say none."""
 Corner = tuple[int, int]
@@ -31,7 +33,7 @@ def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_wid
     ``matrix`` (3, 3) carries positions in the plate's region to positions in the crop.
     """
     image = plate.image
-    result, mask = image.clone(), torch.zeros_like(image[..., :1, :, :])
+    result, mask = image.clone(), torch.zeros_like(image[:1])
     height, width = image.shape[-2:]
     shown = torch.where(matte > LEAST, matte, 0.0)
     rows, columns = occupied(shown, 2)
@@ -49,8 +51,9 @@ def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_wid
             else:
                 laid = enlarge.piece(table, there, (left, top), (high, wide))
             soft = hardshrink(laid[3:].clamp_(0, 1), LEAST)
-            whole = bool(soft.amin() > 0)
-            result[here] = laid[:3] if whole else choose(soft > 0, laid[:3], image[here])
+            for span, whole in _spans(soft[0] > 0):
+                over, under = laid[:3, :, span], result[here][..., span]
+                under.copy_(over if whole else choose(soft[..., span] > 0, over, under))
             mask[here] = soft
     return Layer(result, mask, plate.corner, face_width, {"identity": mask})
 
@@ -79,16 +82,28 @@ def _pieces(shown: Tensor, onto: Matrix, size: tuple[int, int], whole: bool) -> 
             yield (start, low), (high - low, min(across, right - start))
 
 
+def _spans(shown: Tensor) -> Iterator[tuple[slice, bool]]:
+    """Columns of an (H, W) part, and whether all of them show: what lies between its first and last full ones may."""
+    width = shown.shape[1]
+    full = shown.view(torch.uint8).amin(0).nonzero()
+    start, stop = (int(full[0]), int(full[-1]) + 1) if len(full) else (width, width)
+    middle = slice(start, stop)
+    for columns, whole in ((slice(0, start), False), (middle, len(full) == stop - start), (slice(stop, width), False)):
+        if columns.start < columns.stop:
+            yield columns, whole
+
+
 def _rim(shown: Tensor) -> Points:
-    """(P, 2) positions of the first and last pixel that is shown in every row and column."""
+    """(P, 2) corners of the first and last square that shows anything, in every row and column of squares."""
+    squares = max_pool2d(shown[None].float(), SQUARE, ceil_mode=True)[0] > 0
     found = []
-    for there in (shown, shown.mT):
+    for there in (squares, squares.mT):
         lines = there.any(1).nonzero()[:, 0]
         marked = there[lines].to(torch.uint8)
-        ends = marked.argmax(1), marked.shape[1] - 1 - marked.flip(1).argmax(1)
-        found.append([torch.stack([end, lines], 1) for end in ends])
-    across, down = found
-    return torch.cat([*across, *(points.flip(1) for points in down)]).double().cpu() + 0.5
+        ends = marked.argmax(1), marked.shape[1] - marked.flip(1).argmax(1)
+        found += [torch.stack([end, line], 1) for end in ends for line in (lines, lines + 1)]
+    across, down = found[:4], found[4:]
+    return torch.cat([*across, *(points.flip(1) for points in down)]).double().cpu() * SQUARE
 
 
 def _moved(x: float, y: float) -> Tensor:

@@ -6,6 +6,7 @@ sharp picture is the cubic's to 60 dB, and of what networks draw to more. Pieces
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,7 +35,13 @@ def enlarges(back: Matrix) -> bool:
 def prepared(image: Image) -> Tensor:
     """A (C, H, W) picture ready for ``piece``: its edges repeated, and finer along x."""
     around = F.pad(image[None], (RIM,) * 4, mode="replicate")[0]
-    return _finer(around.mT.contiguous()).mT.contiguous()
+    channels, height, width = around.shape
+    count = width - 2 * REACH
+    places = around.new_empty(FINER, channels, height, count)
+    beside = [around[..., column : column + count] for column in range(2 * REACH + 1)]
+    for place, taps in zip(places, TAPS):
+        _weigh(beside, taps, place)
+    return places.permute(1, 2, 3, 0).reshape(channels, height, count * FINER)
 
 
 def piece(table: Tensor, back: Matrix, corner: tuple[int, int], size: tuple[int, int]) -> Image:
@@ -54,13 +61,16 @@ def piece(table: Tensor, back: Matrix, corner: tuple[int, int], size: tuple[int,
     across = _span(FINER * left, FINER * right, 0, table.shape[2])
     down = _span(top, bottom, 2 * REACH, table.shape[1])
     part = _finer(table[:, down, across])
-    grid = part.new_empty(1, height, width, 2)
     starts, lengths = (across.start, FINER * down.start), (part.shape[2], part.shape[1])
-    for axis, ((flat, tall), start, length) in enumerate(zip((along_x, along_y), starts, lengths)):
+    flats, talls = [], []
+    for (flat, tall), start, length in zip((along_x, along_y), starts, lengths):
         # As grid_sample counts: -1 to 1 from edge to edge.
-        flat, tall = (2 * FINER / length) * flat + ((1 - 2 * start) / length - 1), (2 * FINER / length) * tall
-        torch.add(flat.to(part), tall.to(part)[:, None], out=grid[0, ..., axis])
-    return F.grid_sample(part[None], grid, "bilinear", "border", align_corners=False)[0]
+        flats.append((2 * FINER / length) * flat + ((1 - 2 * start) / length - 1))
+        talls.append((2 * FINER / length) * tall)
+    # Pairs are added in one go as complex numbers.
+    flat, tall = (torch.view_as_complex(torch.stack(pair, -1).to(part)) for pair in (flats, talls))
+    grid = torch.view_as_real(flat + tall[:, None])
+    return F.grid_sample(part[None], grid[None], "bilinear", "border", align_corners=False)[0]
 
 
 def _ends(flat: Tensor, tall: Tensor) -> tuple[float, float]:
@@ -83,16 +93,18 @@ def _finer(image: Tensor) -> Tensor:
     step = max(1, 2 * PIXELS // (channels * width)) if image.device.type == "cpu" else count
     lines = image.new_empty(channels, count, FINER, width)
     for top in range(0, count, step):
-        # Laid out one after the other, all pixels are a single line.
-        part = image[:, top : top + step + 2 * REACH].reshape(channels, -1)
-        here = part.shape[1] - 2 * REACH * width
-        places = part.new_empty(FINER, channels, here)
-        for found, ((first, weight), *others) in zip(places, TAPS):
-            torch.mul(part[:, first * width : first * width + here], weight, out=found)
-            for line, weight in others:
-                found.add_(part[:, line * width : line * width + here], alpha=weight)
-        lines[:, top : top + step] = places.view(FINER, channels, -1, width).permute(1, 2, 0, 3)
+        found = lines[:, top : top + step]
+        beside = [image[:, top + line : top + line + found.shape[1]] for line in range(2 * REACH + 1)]
+        for place, taps in enumerate(TAPS):
+            _weigh(beside, taps, found[:, :, place])
     return lines.view(channels, count * FINER, width)
+
+
+def _weigh(beside: Sequence[Tensor], taps: Sequence[tuple[int, float]], out: Tensor) -> None:
+    (first, weight), *others = taps
+    torch.mul(beside[first], weight, out=out)
+    for line, weight in others:
+        out.add_(beside[line], alpha=weight)
 
 
 def _taps() -> tuple[tuple[tuple[int, float], ...], ...]:
