@@ -15,7 +15,7 @@ from mien.ops import detail as details
 from mien.ops import grade as moves
 from mien.ops.deflicker import alike, flicker, log_light
 from mien.ops.grain import lay
-from mien.ops.motion_blur import streak, velocity_field
+from mien.ops.motion_blur import squares, streak, velocity_field
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
 from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, White, Window
@@ -188,7 +188,8 @@ def detail_face(
     floor = details.own_grain(detail, image) if blur < 0 else 0.0
     image = details.match_blur(image, blur, color, floor, blades if lens == "disc" else None)
     if path > details.STILL:
-        image, matte = streak(image, matte, _motion(placed, face) * opened)
+        every = squares(layer.face_width)
+        image, matte = streak(image, matte, _motion(placed, face, every) * opened, every)
         held = layer.mattes.get("held")
         matte = matte if held is None else torch.minimum(matte, 1 - held[..., rows, columns])
     image = lay(image, matte, detail.grain, share, placed.corner, plate.frame)
@@ -228,11 +229,11 @@ def _speed(face: Face) -> float:
     return float(face.velocity[:, :2].nan_to_num(0.0, 0.0, 0.0).square().sum(-1).amax().sqrt())
 
 
-def _motion(layer: Layer, face: Face) -> Tensor:
-    """(2, H, W) pixels per frame that every place of a layer moves."""
+def _motion(layer: Layer, face: Face, every: int) -> Tensor:
+    """(2, h, w) pixels per frame that every square of so many pixels of a layer moves."""
     assert face.velocity is not None
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
-    at = layer.face_width, layer.corner, size, layer.image.device
+    at = layer.face_width, layer.corner, size, layer.image.device, every
     return velocity_field(face.points, face.velocity, face.weight, *at)
 
 

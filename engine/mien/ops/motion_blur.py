@@ -1,8 +1,9 @@
 """Motion blur from a face's own motion: every pixel is smeared along the way that it goes while the shutter is open."""
 
 import math
-from collections.abc import Iterator
-from types import EllipsisType
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,9 +37,32 @@ UNEVEN = 0.3
 """Pixels by which motion may change over such a strip, in either direction."""
 RIM = 2
 """Cells of the lattice past each side, so that its spline is whole."""
+TALLEST = 96
+"""Rows of a strip, at most: what is smeared at once stays in a processor's caches."""
+WHOLE = 1 - 2**-20
+"""Matte from which on all of a face is shown."""
+NARROWEST = 64
+"""Columns below which what is wholly shown is not told apart."""
 
-Smeared = tuple[tuple[EllipsisType, slice, slice], Tensor]
-"""Where a part of a picture lies, and it."""
+Weight = tuple[int, int, tuple[int, int], Tensor]
+"""A neighbor right and down, the first and last columns in which it counts, and how much in each."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """The ways of all pixels of a picture while the shutter is open.
+
+    Attributes:
+        motion: (2, h, w) pixels along which each square moves.
+        every: Side of a square, in pixels.
+        samples: Places along a way that are seen.
+        reach: Pixels that no way goes beyond, on either side, with what lies between pixels.
+    """
+
+    motion: Tensor
+    every: int
+    samples: int
+    reach: int
 
 
 def velocity_field(
@@ -49,8 +73,9 @@ def velocity_field(
     corner: tuple[int, int],
     size: tuple[int, int],
     device: torch.device | None = None,
+    every: int = 1,
 ) -> Tensor:
-    """(2, H, W) plate pixels per frame that every place of a region moves.
+    """(2, h, w) plate pixels per frame that every place of a region moves.
 
     The motion of the whole is affine; what (N, 2+) points do beyond it holds around them. Past the outline the
     whole carries on.
@@ -62,6 +87,7 @@ def velocity_field(
         corner: Plate pixel (x, y) of the region.
         size: Height and width of the region.
         device: Where it is drawn; by default where the points are.
+        every: Side of the squares of pixels for which it is told, from the region's corner on.
     """
     sound = torch.isfinite(points[:, :2]).all(-1) & torch.isfinite(velocity[:, :2]).all(-1)
     place, speed = points[sound, :2].double(), velocity[sound, :2].double()
@@ -80,52 +106,119 @@ def velocity_field(
     nearness = torch.softmax(trust.log().float() - apart, 1)
     moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own.float())
     lattice = moved.T.reshape(2, *cells).to(device or moved.device, torch.float32)
-    return mesh_warp.spline(lattice, (-RIM * step, -RIM * step), step, size)
+    told = -(-size[0] // every), -(-size[1] // every)
+    return mesh_warp.spline(lattice, (-RIM * step / every, -RIM * step / every), step / every, told)
 
 
-def streak(image: Image, matte: Matte, motion: Tensor) -> tuple[Image, Matte]:
-    """Smear a (3, H, W) picture and its (1, H, W) matte along (2, H, W) ``motion``, centered on where it is now.
+def squares(width: float) -> int:
+    """Side of the squares of pixels for which the motion of a face of a width need be told: straight lines from one to
+    the next differ from it by nothing."""
+    return max(1, min(ALIKE, int(width / CELLS / 4)))
 
-    The motion is the path in pixels while the shutter is open. The picture is smeared as far as its matte shows
-    it, so that what lies around does not creep in. Paths shorter than ``SHORTEST`` give back what came.
+
+def streak(image: Image, matte: Matte, motion: Tensor, every: int = 1) -> tuple[Image, Matte]:
+    """Smear a (3, H, W) picture and its (1, H, W) matte along (2, h, w) ``motion``, centered on where it is now.
+
+    The motion is the path in pixels while the shutter is open, told for squares of ``every`` so many pixels. The
+    picture is smeared as far as its matte shows it, so that what lies around does not creep in. Paths shorter than
+    ``SHORTEST`` give back what came.
     """
-    if motion.shape != (2, *image.shape[-2:]) or matte.shape[-2:] != image.shape[-2:]:
+    told = [-(-length // every) for length in image.shape[-2:]]
+    if motion.shape != (2, *told) or matte.shape[-2:] != image.shape[-2:]:
         shapes = ", ".join(str(tuple(t.shape)) for t in (image, matte, motion))
         raise ValueError(f"picture, matte and motion must cover the same region, not {shapes}")
-    rows, columns = region.occupied(matte)
-    longest = _longest(motion[:, rows, columns], matte[0, rows, columns])
+    longest = _longest(motion, matte, every)
     if not longest > SHORTEST:
         return image, matte
-    reach = math.ceil(longest / 2) + 2
-    rows, columns = (
-        slice(max(0, span.start - reach), min(length, span.stop + reach))
-        for span, length in ((rows, matte.shape[-2]), (columns, matte.shape[-1]))
-    )
-    part_image, part_matte, part_motion = (part[..., rows, columns] for part in (image, matte, motion))
-    layers = _premultiplied(part_image, part_matte)
     samples = min(MOST, max(2, math.ceil(longest / APART)))
-    even = image.device.type == "cpu" and _steepest(part_motion) * STRIP < UNEVEN
-    smeared_along = _weighed if even else _read
     if samples > TOGETHER:
         # A long smear is a short one, smeared from one end of it to the next.
         each = math.ceil(samples**0.5)
         samples = math.ceil(samples / each)
-        short = torch.zeros_like(layers)
-        for here, smeared in smeared_along(layers, part_motion / samples, each, reach):
-            short[here] = smeared
-        layers = short
-    result_image, result_matte = image.clone(), matte.clone()
-    there_image, there_matte = result_image[..., rows, columns], result_matte[..., rows, columns]
-    there_matte.zero_()
-    finite = bool(torch.isfinite(part_image.sum()))
-    for here, smeared in smeared_along(layers, part_motion, samples, reach):
-        cover = F.hardshrink(smeared[3:].clamp_(0, 1), LEAST)
-        before, shows = part_image[here], cover > 0
-        if not finite:
-            shows = shows & torch.isfinite(before)
-        there_image[here] = choose(shows, smeared[:3].div_(cover.clamp_min(LEAST)), before)
-        there_matte[here] = cover
-    return result_image, result_matte
+        short = Path(motion / samples, every, each, math.ceil(longest / samples / 2) + 2)
+        image, matte = _smeared(image, matte, short)
+    return _smeared(image, matte, Path(motion, every, samples, math.ceil(longest / 2) + 2))
+
+
+def _smeared(image: Image, matte: Matte, path: Path) -> tuple[Image, Matte]:
+    """A picture and its matte smeared along a path in one go."""
+    steepest = _steepest(path)
+    if image.device.type != "cpu" or steepest * STRIP >= UNEVEN:
+        return _read(image, matte, path)
+    return _weighed(image, matte, path, int(min(TALLEST, UNEVEN / max(steepest, 1e-9))))
+
+
+def _read(image: Image, matte: Matte, path: Path) -> tuple[Image, Matte]:
+    """A picture and its matte smeared by reading between pixels, along ways that differ from each to the next."""
+    result, shown = image.clone(), torch.zeros_like(matte)
+    layers = _premultiplied(image, matte)
+    height, width = layers.shape[-2:]
+    across, down = (torch.arange(1, 2 * n, 2).to(layers) / n - 1 for n in (width, height))
+    motion = F.interpolate(path.motion[None], scale_factor=path.every, mode="bilinear", align_corners=False)[0]
+    for rows in bands(image):
+        near = slice(max(0, rows.start - path.reach), rows.stop + path.reach)
+        columns = region.occupied_columns(matte[..., near, :], path.reach)
+        if columns.start == columns.stop:
+            continue
+        ways = motion[:, rows, columns]
+        size = (ways.shape[1], ways.shape[2])
+        grid, way = ways.new_empty(*size, 2), ways.new_empty(*size, 2)
+        grid[..., 0], grid[..., 1] = across[columns], down[rows, None]
+        torch.mul(ways[0], 2 / width, out=way[..., 0])
+        torch.mul(ways[1], 2 / height, out=way[..., 1])
+        total = layers.new_zeros(len(layers), *size)
+        for number in range(path.samples):
+            there = torch.add(grid, way, alpha=(number + 0.5) / path.samples - 0.5)
+            # Straight lines between pixels: a cubic would draw dark rings around glints.
+            total += read(layers, there, "bilinear")
+        _settle(total.div_(path.samples), result[:, rows, columns], shown[:, rows, columns])
+    return result, shown
+
+
+def _weighed(image: Image, matte: Matte, path: Path, strip: int) -> tuple[Image, Matte]:
+    """What ``_read`` gives, as sums of neighbors whose weights follow the motion from column to column, and from strip
+    to strip of rows. A processor weighs neighbors in a fraction of the time that reading takes."""
+    result, shown = image.clone(), torch.zeros_like(matte)
+    finite = bool(torch.isfinite(image.sum()))
+    height, reach = image.shape[-2], path.reach
+    strips = [slice(top, min(height, top + strip)) for top in range(0, height, strip)]
+    for rows, weights in zip(strips, _neighbors(path, strips, image.shape[-1])):
+        columns, solid = _seen(matte[0, max(0, rows.start - reach) : rows.stop + reach], reach)
+        if finite and solid.start < solid.stop:
+            # Where all of it is shown it is smeared as it is.
+            _weigh(_around(image, rows, solid, reach), weights, reach, solid.start, result[:, rows, solid].zero_())
+            shown[:, rows, solid] = matte[:, rows, solid]
+        else:
+            solid = slice(columns.start, columns.start)
+        for part in (slice(columns.start, solid.start), slice(solid.stop, columns.stop)):
+            if part.start < part.stop:
+                layers = _premultiplied(*(_around(picture, rows, part, reach) for picture in (image, matte)))
+                total = layers.new_zeros(4, rows.stop - rows.start, part.stop - part.start)
+                _weigh(layers, weights, reach, part.start, total)
+                _settle(total, result[:, rows, part], shown[:, rows, part])
+    return result, shown
+
+
+def _weigh(around: Tensor, weights: list[Weight], reach: int, first: int, total: Tensor) -> None:
+    """Add weighted neighbors to a (C, h, w) ``total`` of which (C, h + 2 reach, w + 2 reach) lie around; its columns
+    are those from ``first`` on of the ``weights``."""
+    height, width = total.shape[-2:]
+    for right, down, (start, stop), weight in weights:
+        begin, end = max(0, start - first), min(width, stop - first)
+        if begin < end:
+            top, left = reach + down, reach + right
+            seen = around[:, top : top + height, left + begin : left + end]
+            total[..., begin:end].addcmul_(seen, weight[first + begin : first + end])
+
+
+def _settle(total: Tensor, image: Image, matte: Matte) -> None:
+    """Lay a smeared (4, H, W) premultiplied picture over what was there, as far as it covers it; it is overwritten."""
+    cover = F.hardshrink(total[3:].clamp_(0, 1), LEAST)
+    shows = cover > 0
+    if not bool(torch.isfinite(image.sum())):
+        shows = shows & torch.isfinite(image)
+    image.copy_(choose(shows, total[:3].div_(cover.clamp_min(LEAST)), image))
+    matte.copy_(cover)
 
 
 def _premultiplied(image: Image, matte: Matte) -> Tensor:
@@ -136,90 +229,79 @@ def _premultiplied(image: Image, matte: Matte) -> Tensor:
     return layers if bool(torch.isfinite(layers.sum())) else layers.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _read(layers: Tensor, motion: Tensor, samples: int, reach: int) -> Iterator[Smeared]:
-    """Parts of (4, H, W) layers smeared, and where they lie: all that is within ``reach`` pixels of what is seen."""
-    height, width = layers.shape[-2:]
-    across, down = (torch.arange(1, 2 * n, 2).to(motion) / n - 1 for n in (width, height))
-    for rows in bands(layers[0]):
-        columns = region.occupied_columns(layers[3, max(0, rows.start - reach) : rows.stop + reach], reach)
-        if columns.start == columns.stop:
-            continue
-        path = motion[:, rows, columns]
-        size = (path.shape[1], path.shape[2])
-        grid, way = motion.new_empty(*size, 2), motion.new_empty(*size, 2)
-        grid[..., 0], grid[..., 1] = across[columns], down[rows, None]
-        torch.mul(path[0], 2 / width, out=way[..., 0])
-        torch.mul(path[1], 2 / height, out=way[..., 1])
-        total = layers.new_zeros(len(layers), *size)
-        for number in range(samples):
-            there = torch.add(grid, way, alpha=(number + 0.5) / samples - 0.5)
-            # Straight lines between pixels: a cubic would draw dark rings around glints.
-            total += read(layers, there, "bilinear")
-        yield (..., rows, columns), total.div_(samples)
+def _seen(matte: Tensor, reach: int) -> tuple[slice, slice]:
+    """Columns that see anything of a face from the middle of some rows of its matte, ``reach`` rows less on either
+    side, and the most of them, side by side, that see it shown wholly and nothing else."""
+    columns = region.occupied_columns(matte, reach)
+    holes = (~(matte.amin(0) >= WHOLE)).nonzero().flatten().tolist()
+    left, right = max(pairwise([-1, *holes, matte.shape[-1]]), key=lambda pair: pair[1] - pair[0])
+    solid = slice(left + 1 + reach, right - reach)
+    return columns, solid if solid.stop - solid.start >= NARROWEST else slice(columns.start, columns.start)
 
 
-def _weighed(layers: Tensor, motion: Tensor, samples: int, reach: int) -> Iterator[Smeared]:
-    """What ``_read`` gives, as sums of neighbors whose weights follow the motion from column to column, and from strip
-    to strip of rows. A processor weighs neighbors in a fraction of the time that reading takes."""
-    height = layers.shape[-2]
-    around = _repeated(layers, reach)
-    places = (torch.arange(samples).to(motion) + 0.5) / samples - 0.5
-    for top in range(0, height, STRIP):
-        bottom = min(height, top + STRIP)
-        columns = region.occupied_columns(layers[3, max(0, top - reach) : bottom + reach], reach)
-        if columns.start == columns.stop:
-            continue
-        path = motion[:, (top + bottom) // 2, columns][:, ::ALIKE]
-        # Samples that lie close together share neighbors, those farther apart have none in common.
-        close = float(path.square().sum(0).amax()) ** 0.5 <= 2 * samples
-        total = layers.new_zeros(len(layers), bottom - top, columns.stop - columns.start)
-        for some in places.split(samples if close else 1):
-            for right, down, here, weight in _neighbors(some[:, None, None] * path):
-                rows = slice(top + down + reach, bottom + down + reach)
-                begin, end = here.start * ALIKE, min(here.stop * ALIKE, total.shape[-1])
-                start = columns.start + right + reach
-                total[..., begin:end].addcmul_(around[:, rows, start + begin : start + end], weight[: end - begin])
-        yield (..., slice(top, bottom), columns), total.div_(samples)
+def _around(picture: Tensor, rows: slice, columns: slice, reach: int) -> Tensor:
+    """Some of a (C, H, W) picture and all that is within ``reach`` pixels of it; edges repeat."""
+    height, width = picture.shape[-2:]
+    lines = ((columns, width), (rows, height))
+    rim = [max(0, past) for span, length in lines for past in (reach - span.start, span.stop + reach - length)]
+    across, down = (slice(max(0, span.start - reach), span.stop + reach) for span, _ in lines)
+    part = picture[:, down, across]
+    return F.pad(part, rim, mode="replicate") if any(rim) else part
 
 
-def _longest(motion: Tensor, shown: Tensor) -> float:
+def _longest(motion: Tensor, matte: Matte, every: int) -> float:
     """Pixels of the longest path on which something is shown: motion is smooth, a few of many pixels tell."""
-    every = 4 if shown.numel() > 1 << 16 else 1
-    speed = motion[:, ::every, ::every].square().sum(0) * (shown[::every, ::every] > 0)
+    few = 4 if every == 1 and matte.numel() > 1 << 16 else 1
+    middle = few * every // 2
+    speed = motion[:, ::few, ::few].square().sum(0)
+    shown = F.pad(matte[0, middle :: few * every, middle :: few * every], (0, 1, 0, 1))
+    seen = speed[shown[: speed.shape[0], : speed.shape[1]] > 0]
+    # A face so small that it lies between those pixels.
+    speed = seen if seen.numel() else speed[: speed.shape[0] if bool((matte > 0).any()) else 0]
     return float(speed.amax().sqrt()) if speed.numel() else 0.0
 
 
-def _steepest(motion: Tensor) -> float:
-    """How much a (2, H, W) motion changes from pixel to pixel, at most: it is smooth, every 16th tells."""
-    few = motion[:, ::16, ::16]
+def _steepest(path: Path) -> float:
+    """How much a motion changes from pixel to pixel, at most: it is smooth, every 16th tells."""
+    apart = max(1, 16 // path.every)
+    few = path.motion[:, ::apart, ::apart]
     changes = [part.abs().amax() for part in (few.diff(dim=1), few.diff(dim=2)) if part.numel()]
-    return float(torch.stack(changes).amax()) / 16 if changes else 0.0
+    return float(torch.stack(changes).amax()) / (apart * path.every) if changes else 0.0
 
 
-def _neighbors(there: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
-    """Pixels right and down of a row's own that straight lines between pixels weigh, to read it at all of (n, 2, w)
-    places: in which of the w they count, and for each of ``ALIKE`` columns there and beyond, how much."""
+def _neighbors(path: Path, strips: list[slice], width: int) -> Iterator[list[Weight]]:
+    """For each strip of rows, pixels right and down of its own that straight lines between pixels weigh, to smear it
+    along its ways."""
+    down, across = path.motion.shape[-2:]
+    rows = [min(down - 1, (strip.start + strip.stop) // 2 // path.every) for strip in strips]
+    columns = [min(across - 1, x // path.every) for x in range(ALIKE // 2, width + ALIKE // 2, ALIKE)]
+    ways = path.motion[:, rows][..., columns]
+    along = ((torch.arange(path.samples).to(ways) + 0.5) / path.samples - 0.5)[:, None, None, None]
+    # Samples that lie close together share neighbors, those farther apart have none in common.
+    close = float(ways.square().sum(0).amax()) ** 0.5 <= 2 * path.samples
+    found = [_between(some * ways, path.samples) for some in along.split(path.samples if close else 1)]
+    for strip in range(len(strips)):
+        yield [weight for each in found for weight in each(strip)]
+
+
+def _between(there: Tensor, samples: int) -> Callable[[int], Iterator[Weight]]:
+    """What straight lines between pixels weigh, to read each of some lines at all of (n, 2, lines, w) places, each of
+    them that of ``ALIKE`` columns: pixels right and down, in which columns they count, and how much, line by line."""
     hats, firsts = [], []
     for along in there.unbind(1):
         low, high = (math.floor(value) for value in torch.stack(along.aminmax()).tolist())
         pixels = torch.arange(low, high + 2).to(along)
-        hats.append((1 - (along[:, None] - pixels[:, None]).abs_()).clamp_min_(0))
+        hats.append((1 - (along[:, :, None] - pixels[:, None]).abs_()).clamp_min_(0))
         firsts.append(low)
-    weights = (hats[0][:, None] * hats[1][:, :, None]).sum(0)
+    weights = (hats[1][:, :, :, None] * hats[0][:, :, None]).sum(0).div_(samples)
     counts = (weights > 0).view(torch.uint8)
     begins, ends = counts.argmax(-1).tolist(), (weights.shape[-1] - counts.flip(-1).argmax(-1)).tolist()
-    each = weights.repeat_interleave(ALIKE, -1)
-    for down, right in counts.amax(-1).nonzero().tolist():
-        here = slice(begins[down][right], ends[down][right])
-        yield firsts[0] + right, firsts[1] + down, here, each[down, right, ALIKE * here.start :]
+    seen = counts.amax(-1)
 
+    def of(line: int) -> Iterator[Weight]:
+        each = weights[line].repeat_interleave(ALIKE, -1)
+        for down, right in seen[line].nonzero().tolist():
+            here = ALIKE * begins[line][down][right], ALIKE * ends[line][down][right]
+            yield firsts[0] + right, firsts[1] + down, here, each[down, right]
 
-def _repeated(layers: Tensor, rim: int) -> Tensor:
-    """(C, H, W) with its edges repeated ``rim`` times, faster than ``pad`` does it."""
-    height, width = layers.shape[-2:]
-    around = layers.new_empty(len(layers), height + 2 * rim, width + 2 * rim)
-    middle = around[:, rim : rim + height]
-    middle[..., rim : rim + width] = layers
-    middle[..., :rim], middle[..., rim + width :] = layers[..., :1], layers[..., -1:]
-    around[:, :rim], around[:, rim + height :] = middle[:, :1], middle[:, -1:]
-    return around
+    return of
