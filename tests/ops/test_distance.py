@@ -13,6 +13,7 @@ from skimage.measure import find_contours
 
 from mien.ops import distance, hull
 from mien.ops.distance import signed_distance
+from mien.ops.outline import outline
 from shapes import blobs, disc, from_center
 
 
@@ -29,7 +30,7 @@ def test_distance_from_a_disc(radius: float) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_corners_are_where_marching_squares_find_them(seed: int) -> None:
     matte = blobs(seed)
-    edge = distance.outline(matte[0], matte[0] >= 0.5)
+    edge = outline(matte[0], matte[0] >= 0.5)
     theirs = numpy.concatenate(find_contours(matte[0].numpy(), 0.5))[:, ::-1]
     apart = cKDTree(theirs).query(edge.corners.numpy())[0], cKDTree(edge.corners.numpy()).query(theirs)[0]
     assert max(a.max() for a in apart) < 1e-5
@@ -44,7 +45,7 @@ def test_where_two_corners_meet_the_mean_says_whether_they_hang_together(between
     matte = torch.zeros(6, 6)
     matte[2, 2] = matte[3, 3] = 0.9
     matte[2, 3] = matte[3, 2] = between
-    edge = distance.outline(matte, matte >= 0.5)
+    edge = outline(matte, matte >= 0.5)
     ends = cKDTree(edge.corners.numpy()).query((edge.corners[:, None] + edge.sides).numpy())[1]
     graph = coo_matrix((numpy.ones(ends.size), (numpy.arange(len(ends)).repeat(2), ends.ravel())), (len(ends),) * 2)
     assert connected_components(graph, directed=False)[0] == loops
@@ -53,7 +54,7 @@ def test_where_two_corners_meet_the_mean_says_whether_they_hang_together(between
 
 def brute_force(matte: torch.Tensor) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Distances of all pixels from all corners of the outline, and from all of its pieces."""
-    edge = distance.outline(matte[0], matte[0] >= 0.5)
+    edge = outline(matte[0], matte[0] >= 0.5)
     y, x = numpy.mgrid[: matte.shape[1], : matte.shape[2]]
     pixels = numpy.stack([x.ravel(), y.ravel()], 1).astype(float)
     corners, best = edge.corners.numpy(), numpy.full(len(pixels), numpy.inf)
@@ -80,7 +81,7 @@ def test_matches_a_search_through_the_whole_outline(seed: int) -> None:
 @pytest.mark.parametrize(("x", "y", "radius"), [(512.3, 511.8, 380.0), (3000.2, 400.7, 2700.0)])
 def test_large_pictures_are_as_exact_as_small_ones(x: float, y: float, radius: float) -> None:
     matte = (radius - from_center(x, y, (900, 1100)) + 0.5).clamp(0, 1)[None]
-    corners = distance.outline(matte[0], matte[0] >= 0.5).corners.numpy()
+    corners = outline(matte[0], matte[0] >= 0.5).corners.numpy()
     found = signed_distance(matte)[0].abs().numpy()
     some = numpy.random.default_rng(0).integers(0, (1100, 900), (30000, 2))
     nearest = cKDTree(corners).query(some)[0]

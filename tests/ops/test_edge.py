@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.ops.edge import Sides, Softness, edge, further
+from mien.ops.outline import outline
 from shapes import blobs, disc
 
 
@@ -152,3 +153,21 @@ def test_any_size_of_picture(shape: tuple[int, int]) -> None:
     shaped = edge(matte, 1.0, even(4.0))
     assert shaped.shape == matte.shape
     assert torch.equal(edge(matte.flip(-1), 1.0, even(4.0)).flip(-1).round(decimals=3), shaped.round(decimals=3))
+
+
+def test_few_corners_draw_the_outline_of_many() -> None:
+    for matte in (disc(60.0, 80, 80, (160, 160)), blobs(2, (150, 160))):
+        inside = matte[0] >= 0.5
+        every, few = outline(matte[0], inside), outline(matte[0], inside, 6.0)
+        assert len(few.corners) < 0.6 * len(every.corners)
+        assert float(few.sides.norm(dim=-1).max()) < 6.0
+        # All that stays was there, and no corner that went lies off the pieces that stayed.
+        assert torch.cdist(few.corners, every.corners).amin(1).max() < 1e-4
+        start, side = few.corners[:, None, None].transpose(0, 1), few.sides[None]
+        away = every.corners[:, None, None] - start
+        share = ((away * side).sum(-1) / side.square().sum(-1).clamp_min(1e-12)).clamp(0, 1)
+        assert float((away - share[..., None] * side).norm(dim=-1).flatten(1).amin(1).max()) < 0.1
+        # Every corner is on two pieces still, as it was.
+        ends = torch.cdist((few.corners[:, None] + few.sides).view(-1, 2), few.corners).argmin(1)
+        times = torch.bincount(ends, minlength=len(few.corners))
+        assert float((times == 2).double().mean()) > 0.95

@@ -1,6 +1,7 @@
 """The edge of a matte: moved, softened inward and outward, and moved further on one side of a face."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,30 +100,47 @@ def _shaped(
     """``edge`` on an (H, W) part of a matte whose first pixel is ``corner`` (x, y)."""
     inside, outside = reach
     amounts = sides.amounts if sides is not None else (0.0,)
-    # A wide ramp is told by every second of its pixels, or fewer.
-    step = 1 << max(0, int(math.log2((inside + outside) * min(1.0, 1 / aspect) / WIDE)))
+    # A wide ramp is told by every second of its pixels, or fewer, and distances by half as many as that.
+    drawn = 1 << max(0, int(math.log2((inside + outside) * min(1.0, 1 / aspect) / WIDE)))
+    step = 2 * drawn if (inside + outside) * min(1.0, 1 / aspect) >= WIDE else 1
     spare = 2.0 * step if step > 1 else 0.01
     low, high = -grow - max(amounts) - outside - spare, -grow - min(amounts) + inside + spare
     found = field(matte, low, high, aspect, step)
     moved = found.exact + grow
     if sides is not None and any(amounts):
         moved = moved + further(sides, _positions(found.cells, step, corner), aspect)
-    exact = _profile(moved, softness, inside, outside)
+    ends = -outside - spare, inside + spare
     # Cells that are not exact lie wholly before the ramp or wholly behind it.
-    full = (found.coarse > (low + high) / 2).to(exact)
-    size = (matte.shape[0], matte.shape[1])
-    shaped = whole(full, exact, found.cells, (-(-size[0] // step), -(-size[1] // step)))
-    while step > 1:
+    full = torch.where(found.coarse > (low + high) / 2, ends[1], ends[0])
+    size = [-(-n // step) for n in matte.shape]
+    away = whole(full, moved.clamp_(*ends), found.cells, (size[0], size[1]))
+    shaped = _profile(_closer(away, matte.shape, step, drawn), softness, inside, outside)
+    return _closer(shaped, matte.shape, drawn, 1).clamp_(0, 1)
+
+
+def _closer(picture: Tensor, size: Sequence[int], step: int, wanted: int) -> Tensor:
+    """Every ``wanted``-th row and column of a picture of ``size``, of which every ``step``-th are given."""
+    while step > wanted:
         step //= 2
-        shaped = _between(_between(shaped, -(-size[0] // step)).mT, -(-size[1] // step)).mT
-    return shaped.clamp(0, 1)
+        picture = _between(_between(picture.mT, -(-size[1] // step)).mT, -(-size[0] // step))
+    return picture
 
 
 def _between(lines: Tensor, count: int) -> Tensor:
-    """``count`` rows, of which every second one is given: what lies between them is Keys' cubic (a = -0.5)."""
-    ends = torch.cat([lines[:1], lines, lines[-1:], lines[-1:]])
-    middle = torch.add(ends[1:-2], ends[2:-1]).mul_(9 / 16).sub_(ends[:-3] + ends[3:], alpha=1 / 16)
-    return torch.stack([lines, middle], 1).flatten(0, 1)[:count]
+    """``count`` rows, of which every second one is given: what lies between them is Keys' cubic (a = -0.5).
+
+    Beyond the ends it goes on as it goes there.
+    """
+    first, last = lines[:1], lines[-1:]
+    before, after = first - lines[1:2], last - lines[-2:-1]
+    if len(lines) < 2:
+        before = after = torch.zeros_like(first)
+    ends = torch.cat([first + before, lines, last + after, last + 2 * after])
+    result = lines.new_empty(2 * len(lines), lines.shape[1])
+    result[::2] = lines
+    middle = torch.add(ends[1:-2], ends[2:-1], out=result[1::2]).mul_(9 / 16)
+    middle.sub_(ends[:-3], alpha=1 / 16).sub_(ends[3:], alpha=1 / 16)
+    return result[:count]
 
 
 def further(sides: Sides, positions: Points, aspect: float = 1.0) -> Tensor:
