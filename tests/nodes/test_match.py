@@ -142,6 +142,12 @@ def solve(layer: Layer, plate: torch.Tensor, method: str, **settings) -> Grade:
     return found
 
 
+def measure_mkl(layer: Layer, plate: Plate, who: Face) -> Grade:
+    found = match_color(Series(1, (measure_color(layer, plate, who),)), method="mkl").at(1)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("space", ["linear", "log", "perceptual"])
 @pytest.mark.parametrize("method", SOLVERS)
 def test_work_on_the_matte_does_not_change_the_color(method: str, space: str) -> None:
@@ -151,6 +157,22 @@ def test_work_on_the_matte_does_not_change_the_color(method: str, space: str) ->
         solve(Layer(face, cut(name), (0, 0), 100.0, {"network": network}), plate, method, space=space) for name in CUTS
     ]
     assert all(one == found[0] for one in found[1:]) and found[0] != IDENTITY
+
+
+def test_how_far_a_region_reaches_does_not_change_the_color() -> None:
+    """What any setting reaches makes the region larger; a face is measured in the same squares all the same."""
+    pictures = [
+        torch.nn.functional.interpolate(person(n, tint, 0.3)[None], scale_factor=5.0, mode="bilinear")[0]
+        for n, tint in ((1, (0.5, 0.35, 0.25)), (2, (0.3, 0.24, 0.2)))
+    ]
+    who = Face(WHO.points * 5, WHO.weight, 1.0, 500.0)
+    found = []
+    for x, y in ((0, 0), (1, 6), (5, 3), (11, 2)):
+        face, plate = (picture[:, y:, x:] for picture in pictures)
+        layer = Layer(face, torch.ones(1, *face.shape[-2:]), (x, y), 500.0)
+        found.append(numbers(measure_mkl(layer, Plate(plate, (x, y)), who)))
+    for one in found[1:]:
+        assert numpy.allclose(one, found[0], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("space", ["linear", "log"])

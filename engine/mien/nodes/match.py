@@ -181,6 +181,11 @@ def _cells(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)
     )
     cell = max(1, round(layer.face_width / CELLS))
+    corner = layer.corner[0] + columns.start, layer.corner[1] + rows.start
+    x, y = _skipped(corner, face, cell)
+    rows, there_rows = (slice(span.start + y, span.stop) for span in (rows, there_rows))
+    columns, there_columns = (slice(span.start + x, span.stop) for span in (columns, there_columns))
+    corner = corner[0] + x, corner[1] + y
     counts = layer.matte if region == "matte" else _shown(layer)
     own, there, weight = pool(
         layer.image[..., rows, columns],
@@ -188,12 +193,18 @@ def _cells(
         counts[..., rows, columns],
         cell,
     )
-    corner = layer.corner[0] + columns.start, layer.corner[1] + rows.start
     if region == "face" and weight.numel():
         points = (face.points[:, :2] - face.points.new_tensor(corner)) / cell
         size = (weight.shape[-2], weight.shape[-1])
         weight = weight * skin(points, face.scheme, size, face.width / cell).to(weight)
     return own, there, weight, corner, cell
+
+
+def _skipped(corner: tuple[int, int], face: Face, cell: int) -> tuple[int, int]:
+    """Columns and rows to leave out before a face, so that squares hold on to it, however far a region reaches."""
+    low = face.points[:, :2].amin(0).floor().int().tolist()
+    x, y = ((there - here) % cell if here < there else 0 for here, there in zip(corner, low))
+    return x, y
 
 
 def _shown(layer: Layer) -> Matte:
