@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mien.job import Job
 from mien.ops.blend import over
-from mien.ops.judge import middle, shrunk, texture, under
+from mien.ops.judge import middle, shrunk, squares, textures, under
 from mien.ops.region import occupied
 from mien.types import Image, Layer, Matte, Plate
 
@@ -16,7 +16,9 @@ SIDE = 256
 """Pixels that the longer side of each picture has at most, and at least half of."""
 MEAN = 200
 """Pixels of the longest side, or up to twice as many, over which mean colors are taken."""
-MIDDLE = 320
+ROWS = 8
+"""Of how many rows at most one is looked at for that."""
+MIDDLE = 240
 """Pixels of the longest side of what sharpness and grain are measured on."""
 RIM = 2
 """Pixels around a matte that are looked at with it."""
@@ -27,10 +29,17 @@ LEAST = 16.0
 def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
     """(h, 3 w, 3): the region of a frame as plate, as result and as matte, as a viewer sees them."""
     # It is only looked at: laid together when it is small.
-    back, front, matte = (shrunk(part, SIDE) for part in (plate.image, layer.image, layer.matte))
-    result = over(front, back, matte)
+    factor = squares(plate.image.shape[-2:], SIDE)
+    back, matte = shrunk(plate.image, factor), shrunk(layer.matte, factor)
     show = job.colors.for_glancing(job.colors.working, like=job.space)
-    joined = torch.cat([show(back), show(result), matte.expand(3, -1, -1)], -1)
+    seen = show(back)
+    result, (rows, columns) = seen.clone(), occupied(matte)
+    here = (..., rows, columns)
+    if matte[here].numel():
+        across, down = (slice(line.start * factor, line.stop * factor) for line in (columns, rows))
+        part = (..., down, across)
+        result[here] = show(over(shrunk(layer.image[part], factor), back[here], matte[here]))
+    joined = torch.cat([seen, result, matte.expand(3, -1, -1)], -1)
     levels = (joined.nan_to_num(0.0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     packed: NDArray[np.uint8] = levels.movedim(0, -1).contiguous().cpu().numpy()
     return packed
@@ -41,35 +50,35 @@ def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:
 
     ``area`` of the matte in plate pixels; ``corner`` and ``size`` of the region; ``unsound``, pixels of the result
     that are no numbers where the plate's are; mean colors ``plate``, ``raw`` (the converter's) and ``result``;
-    ``plate_detail``, ``result_detail``, ``plate_grain``, ``result_grain``, see ``ops.judge.texture``.
+    ``plate_detail``, ``result_detail``, ``plate_grain``, ``result_grain``, see ``ops.judge.textures``.
     """
     # Beyond the matte the result is the plate.
     here = (..., *occupied(layer.matte, RIM))
     back, drawn = plate.image[here], raw.image[here]
-    matte = layer.matte[here].nan_to_num(0.0).clamp(0, 1)
     front, soft, unsound = layer.image[here], layer.matte[here], 0
+    matte = soft.nan_to_num(0.0).clamp_(0, 1)
     plain = all(bool(torch.isfinite(part.sum())) for part in (front, back, soft))
     if not plain:
         result = over(front, back, soft)
         unsound = int((~torch.isfinite(result).all(0) & torch.isfinite(back).all(0)).sum())
     found: dict[str, Any] = {
-        "area": round(float(matte.sum(dtype=torch.float64)), 2),
+        "area": round(float(matte.sum(2).sum(dtype=torch.float64)), 2),
         "corner": list(plate.corner),
         "size": [plate.image.shape[-1], plate.image.shape[-2]],
         "unsound": unsound,
     }
     if found["area"] < LEAST:
         return found
-    # The mean over every second pixel or so of a large face is that of all.
-    step = max(1, max(matte.shape[-2:]) // MEAN)
-    some = (..., slice(None, None, step), slice(None, None, step))
+    # The mean over some rows of a large face, and some of their pixels, is that of all.
+    every = max(1, max(matte.shape[-2:]) // MEAN) ** 2
+    rows = min(every, ROWS)
+    some = (..., slice(None, None, rows), slice(None, None, every // rows))
     result = _laid(front[some], back[some], soft[some], plain)
     for name, picture in (("plate", back[some]), ("raw", drawn[some]), ("result", result)):
         found[name] = [_short(value) for value in under(picture, matte[some])]
     part = (..., *middle(matte, MIDDLE))
     result = _laid(front[part], back[part], soft[part], plain)
-    for name, picture in (("plate", back[part]), ("result", result)):
-        detail, grain = texture(picture, matte[part])
+    for name, (detail, grain) in zip(("plate", "result"), textures((back[part], result), matte[part])):
         found |= {f"{name}_detail": _short(detail), f"{name}_grain": _short(grain)}
     return found
 

@@ -10,7 +10,7 @@ from skimage import data
 
 from mien.ops import grain as grains
 from mien.ops.grain_field import SIDE, field
-from mien.ops.judge import texture
+from mien.ops.judge import textures
 from mien.types import Grain
 
 FILM = Grain(
@@ -154,10 +154,10 @@ def test_what_an_enlarged_face_has_instead_of_grain_is_coarser() -> None:
     matte = torch.ones_like(face[:1])
     plate = laid(face, frame=1)
     assert max(grains.share(face, matte, FILM)) < 0.1
-    assert texture(face, matte)[1] < 0.5 * texture(plate, matte)[1]
+    assert textures([face], matte)[0][1] < 0.5 * textures([plate], matte)[0][1]
     missing = 1 - torch.tensor(grains.share(face, matte, FILM)).clamp_min(0)[:, None, None]
     result = grains.lay(face, matte, FILM, missing, (0, 0), 2)
-    assert texture(result, matte)[1] == pytest.approx(texture(plate, matte)[1], rel=0.1)
+    assert textures([result], matte)[0][1] == pytest.approx(textures([plate], matte)[0][1], rel=0.1)
 
 
 @pytest.mark.parametrize("coarse", [0.0, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0])

@@ -21,7 +21,7 @@ from mien.commands import render_recipe
 from mien.commands.farm import finish_recipe
 from mien.commands.qc import QcArguments, check_shot
 from mien.files.proofs import read_proof, write_proof
-from mien.ops.judge import middle, shrunk, texture, under
+from mien.ops.judge import middle, shrunk, squares, textures, under
 from mien.proof import figures
 from mien.qc.figures import KINDS, Limits, judge
 from mien.qc.page import fitted, write_page
@@ -63,7 +63,7 @@ class TestFigures:
         y, x = torch.meshgrid(torch.linspace(0, 1, 160), torch.linspace(0, 1, 160), indexing="ij")
         root = 0.5 + 0.1 * x + 0.05 * (3 * y).sin()
         grainy = (root + sigma * torch.randn(160, 160, generator=random)).square().expand(3, -1, -1)
-        _, grain = texture(grainy, torch.ones(1, 160, 160))
+        _, grain = textures([grainy], torch.ones(1, 160, 160))[0]
         # Squares of 64 pixels scatter; the calm third holds a little less than all.
         assert grain == pytest.approx(sigma / float(root.square().mean().sqrt()), rel=0.25)
 
@@ -73,22 +73,22 @@ class TestFigures:
         soft = torch.nn.functional.avg_pool2d(face[None], 5, 1)[0]
         face = face[:, 2:-2, 2:-2]
         matte = torch.ones(1, 124, 124)
-        sharp, blurred = texture(face, matte)[0], texture(soft, matte)[0]
+        sharp, blurred = textures([face], matte)[0][0], textures([soft], matte)[0][0]
         assert blurred < 0.75 * sharp
         random = torch.Generator().manual_seed(3)
         noisy = soft + 0.02 * torch.randn(soft.shape, generator=random)
-        assert texture(noisy, matte)[0] == pytest.approx(blurred, rel=0.15)
+        assert textures([noisy], matte)[0][0] == pytest.approx(blurred, rel=0.15)
 
     def test_nothing_to_measure_is_zero(self):
-        assert texture(torch.ones(3, 4, 4), torch.ones(1, 4, 4)) == (0.0, 0.0)
-        assert texture(torch.ones(3, 40, 40), torch.zeros(1, 40, 40)) == (0.0, 0.0)
+        assert textures([torch.ones(3, 4, 4)], torch.ones(1, 4, 4))[0] == (0.0, 0.0)
+        assert textures([torch.ones(3, 40, 40)], torch.zeros(1, 40, 40))[0] == (0.0, 0.0)
 
     def test_the_middle_lies_around_the_matte(self):
         matte = torch.zeros(1, 900, 1000)
         matte[0, 600:800, 100:300] = 1
         y, x = middle(matte, 512)
         assert (y.start, y.stop, x.start, x.stop) == (388, 900, 0, 512)
-        assert shrunk(torch.ones(3, 900, 1000), 256).shape == (3, 225, 250)
+        assert squares((900, 1000), 256) == 4 and shrunk(torch.ones(3, 900, 1000), 4).shape == (3, 225, 250)
 
     def test_pixels_that_are_no_numbers_are_counted_where_the_plate_has_some(self):
         image = torch.full((3, 40, 40), 0.2)

@@ -1,5 +1,7 @@
 """Figures by which a face on a plate is judged: color under a matte, sharpness, grain."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,42 +21,55 @@ def under(image: Image, matte: Matte) -> tuple[float, float, float]:
     if not bool(torch.isfinite(image.sum())):
         sound = torch.isfinite(image).all(0, keepdim=True)
         weight, image = torch.where(sound, weight, 0.0), torch.where(sound, image, 0.0)
-    total = float(weight.sum(dtype=torch.float64))
+    # Rows are summed in single precision, and their sums in double.
+    total = float(weight.sum(2).sum(dtype=torch.float64))
     if total <= 0:
         return (0.0, 0.0, 0.0)
-    # Rows are summed in single precision, and their sums in double.
     red, green, blue = ((image * weight).sum(2).sum(1, dtype=torch.float64) / total).tolist()
     return red, green, blue
 
 
-def texture(image: Image, matte: Matte) -> tuple[float, float]:
-    """Sharpness and grain of a (3, H, W) scene-linear picture inside a (1, H, W) matte; 0 where that is too small.
+def textures(images: Sequence[Image], matte: Matte) -> list[tuple[float, float]]:
+    """Sharpness and grain of (3, H, W) scene-linear pictures inside a (1, H, W) matte; 0 where that is too small.
 
     Sharpness is the share of the contrast that lies in edges of a few pixels. Grain is the standard deviation of
     what changes from pixel to pixel, in roots of light over its mean, where dark and light skin hold alike: a
     second difference along both axes (Immerkaer 1996), in the calmer squares, so that edges do not count.
     """
-    weight = (matte[0, 2:-2, 2:-2] > 0.9).to(image)
+    weight = (matte[0, 2:-2, 2:-2] > 0.9).to(images[0])
     count = float(weight.sum())
     if count < LEAST:
-        return 0.0, 0.0
+        return [(0.0, 0.0)] * len(images)
+    gray = torch.stack([_light(image) for image in images])
+    mean = _weighed(gray[:, 2:-2, 2:-2], weight) / count
+    level = gray.div_(mean[:, None, None] + 3e-6).sqrt_()
+    second = _along(_along(level, SECOND, -2), SECOND, -1)[:, 1:-1, 1:-1]
+    spread = _summed(second.square(), SQUARE, SQUARE)[:, _summed(weight, SQUARE, SQUARE) == SQUARE**2] / SQUARE**2
+    calm = spread.quantile(CALM, 1) if spread.shape[1] else spread.new_zeros(len(images))
+    soft = _along(_along(level, BINOMIAL, -2), BINOMIAL, -1)
+    across, down = soft[:, 1:-1, 2:] - soft[:, 1:-1, :-2], soft[:, 2:, 1:-1] - soft[:, :-2, 1:-1]
+    steps = _weighed(across.square_().addcmul_(down, down), weight) / count
+    soft = soft[:, 1:-1, 1:-1]
+    apart = soft - (_weighed(soft, weight) / count)[:, None, None]
+    contrast = _weighed(apart.square_(), weight) / (count - 1)
+    found = []
+    for variance, step, spread_of in zip(calm.tolist(), steps.tolist(), contrast.tolist()):
+        grain = variance**0.5 / 6
+        # Of white grain, a difference over two pixels of what the binomials left holds 15/64 of the variance each way.
+        found.append((max(0.0, step - 2 * 15 / 64 * grain**2) ** 0.5 / (spread_of**0.5 + 1e-6), grain))
+    return found
+
+
+def _light(image: Image) -> Tensor:
+    """(H, W) the light of a (3, H, W) picture."""
     if not bool(torch.isfinite(image.sum())):
         image = image.nan_to_num(0.0, 65504.0, 0.0)
-    red, green, blue = image.clamp_min(0)
-    gray = red.add_(green).add_(blue)
-    level = (gray / ((gray[2:-2, 2:-2] * weight).sum() / count + 3e-6)).sqrt_()
-    second = _along(_along(level, SECOND, 0), SECOND, 1)[1:-1, 1:-1]
-    spread = _summed(second.square(), SQUARE, SQUARE)[_summed(weight, SQUARE, SQUARE) == SQUARE**2] / SQUARE**2
-    grain = float(spread.quantile(CALM)) ** 0.5 / 6 if len(spread) else 0.0
-    soft = _along(_along(level, BINOMIAL, 0), BINOMIAL, 1)
-    across, down = soft[1:-1, 2:] - soft[1:-1, :-2], soft[2:, 1:-1] - soft[:-2, 1:-1]
-    steps = float((across.square_().addcmul_(down, down) * weight).sum()) / count
-    soft = soft[1:-1, 1:-1]
-    apart = soft - (soft * weight).sum() / count
-    contrast = (float((apart.square_() * weight).sum()) / (count - 1)) ** 0.5 + 1e-6
-    # Of white grain, a difference over two pixels of what the binomials left holds 15/64 of the variance each way.
-    edges = max(0.0, steps - 2 * 15 / 64 * grain**2) ** 0.5
-    return edges / contrast, grain
+    return image.clamp_min(0).sum(0)
+
+
+def _weighed(pictures: Tensor, weight: Tensor) -> Tensor:
+    """(N,) sums of (N, H, W) pictures by an (H, W) weight."""
+    return (pictures * weight).sum((1, 2))
 
 
 def middle(matte: Matte, side: int) -> tuple[slice, slice]:
@@ -67,22 +82,34 @@ def middle(matte: Matte, side: int) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def shrunk(picture: Tensor, side: int) -> Tensor:
-    """(C, H, W) averaged over whole squares until neither side is longer than ``side``; undefined values are 0."""
-    if not bool(torch.isfinite(picture.sum())):
-        picture = picture.nan_to_num(0.0, 65504.0, 0.0)
-    factor = -(-max(picture.shape[-2:]) // side)
+def squares(size: Sequence[int], side: int) -> int:
+    """Side of the squares that become pixels where neither side of a picture may be longer than ``side``."""
+    return -(-max(size) // side)
+
+
+def shrunk(picture: Tensor, factor: int) -> Tensor:
+    """(C, H, W) averaged over whole squares of ``factor`` pixels; undefined values are 0.
+
+    Of larger squares every second row counts: pictures that are looked at tell no more.
+    """
     rows, columns = (min(factor, length) for length in picture.shape[-2:])
-    return _summed(picture, rows, columns) / (rows * columns)
+    step = 2 if rows >= 4 else 1
+    small = _summed(picture, rows, columns, step)
+    if not bool(torch.isfinite(small.sum())):
+        small = _summed(picture.nan_to_num(0.0, 65504.0, 0.0), rows, columns, step)
+    return small / (-(-rows // step) * columns)
 
 
-def _summed(picture: Tensor, rows: int, columns: int) -> Tensor:
-    """(..., H, W) summed over whole rectangles: down first, where neighbors in memory are added at once."""
-    for axis, side in ((-2, rows), (-1, columns)):
+def _summed(picture: Tensor, rows: int, columns: int, step: int = 1) -> Tensor:
+    """(..., H, W) summed over whole rectangles: down first, where neighbors in memory are added at once.
+
+    Of the rows of each every ``step``-th counts.
+    """
+    for axis, side, every in ((-2, rows, step), (-1, columns, 1)):
         if side == 1:
             continue
         whole = picture.shape[axis] // side
-        lines = picture.narrow(axis, 0, whole * side).unflatten(axis, (whole, side)).unbind(axis)
+        lines = picture.narrow(axis, 0, whole * side).unflatten(axis, (whole, side)).unbind(axis)[::every]
         total = lines[0] + lines[1]
         for line in lines[2:]:
             total.add_(line)
@@ -91,7 +118,7 @@ def _summed(picture: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _along(picture: Tensor, taps: tuple[float, float, float], axis: int) -> Tensor:
-    """(H, W) weighed by three taps, of which the outer are alike, along an axis, which comes back two shorter."""
+    """(..., H, W) weighed by three taps, of which the outer are alike, along an axis, which comes back two shorter."""
     length = picture.shape[axis] - 2
     first, middle, last = (picture.narrow(axis, start, length) for start in range(3))
     return (first + last).mul_(taps[0]).add_(middle, alpha=taps[1])
