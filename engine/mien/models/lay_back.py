@@ -51,7 +51,7 @@ def laid_back(drawn: Image, matte: Matte, matrix: Matrix, plate: Plate, face_wid
             else:
                 laid = enlarge.piece(table, there, (left, top), (high, wide))
             soft = hardshrink(laid[3:].clamp_(0, 1), LEAST)
-            for span, whole in _spans(soft[0] > 0):
+            for span, whole in _spans(soft[0].amin(0) > 0):
                 over, under = laid[:3, :, span], result[here][..., span]
                 under.copy_(over if whole else choose(soft[..., span] > 0, over, under))
             mask[here] = soft
@@ -82,13 +82,12 @@ def _pieces(shown: Tensor, onto: Matrix, size: tuple[int, int], whole: bool) -> 
             yield (start, low), (high - low, min(across, right - start))
 
 
-def _spans(shown: Tensor) -> Iterator[tuple[slice, bool]]:
-    """Columns of an (H, W) part, and whether all of them show: what lies between its first and last full ones may."""
-    width = shown.shape[1]
-    full = shown.view(torch.uint8).amin(0).nonzero()
-    start, stop = (int(full[0]), int(full[-1]) + 1) if len(full) else (width, width)
+def _spans(full: Tensor) -> Iterator[tuple[slice, bool]]:
+    """Columns up to, from first to last of, and past those that are (W,) full, and whether all of them are."""
+    width, found = len(full), full.nonzero()
+    start, stop = (int(found[0]), int(found[-1]) + 1) if len(found) else (width, width)
     middle = slice(start, stop)
-    for columns, whole in ((slice(0, start), False), (middle, len(full) == stop - start), (slice(stop, width), False)):
+    for columns, whole in ((slice(0, start), False), (middle, len(found) == stop - start), (slice(stop, width), False)):
         if columns.start < columns.stop:
             yield columns, whole
 

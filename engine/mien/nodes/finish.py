@@ -10,6 +10,7 @@ from mien import mesh
 from mien.declare import Slider
 from mien.ops import blend, light, mixed, region, seam
 from mien.ops import lattice as lattices
+from mien.ops.bands import bands
 from mien.ops.choose import choose
 from mien.ops.lattice import Lattice, lattice
 from mien.ops.mesh_warp import openings
@@ -112,16 +113,17 @@ def composite(
     back = under(placed, plate.center)
     image = placed.image
     if method != "over":
-        bands = reach / SEAM if method == "multiband" else None
-        image = light.shade(image, *join(placed, layer, plate, white, bands))
+        knots = reach / SEAM if method == "multiband" else None
+        image = light.shade(image, *join(placed, layer, plate, white, knots))
     if method == "mixed":
         image = mixed.keep(image, back, placed.matte, white, around(placed, SEAM / 2), SHAPE * placed.face_width)
     if highlights:
         own, image = image, blend.carry_highlights(image, back, white, highlights)
         if image is not own:
             glints = eyes_and_mouth(placed, face)
-            here = (..., *region.occupied(glints))
-            image[here] = choose(glints[here] > 0, torch.lerp(image[here], own[here], glints[here]), image[here])
+            for band in bands(glints):
+                here = (..., band, region.occupied_columns(glints[..., band, :]))
+                image[here] = choose(glints[here] > 0, torch.lerp(image[here], own[here], glints[here]), image[here])
     if spills:
         over = around(placed, wrap / 2)
         image = image + wrap_amount * light_wrap(image, back, placed.matte, over, 2.0)
@@ -129,7 +131,7 @@ def composite(
 
 
 def join(
-    placed: Layer, layers: Window[Layer], plates: Window[Plate], white: float, bands: float | None
+    placed: Layer, layers: Window[Layer], plates: Window[Plate], white: float, knots: float | None
 ) -> tuple[Tensor, Lattice]:
     """Light that joins a face to its plate at the rim, averaged over the frames of a window, and where it lies.
 
@@ -137,7 +139,7 @@ def join(
         placed: Part of the layer that light is sought for.
         layers, plates: Faces and plates in each frame.
         white: Light above which highlights begin.
-        bands: Knots that the broadest of several bands reaches inward; None brings all of the face to its rim.
+        knots: Knots that the broadest of several bands reaches inward; None brings all of the face to its rim.
     """
     here = around(placed, SEAM)
     reach = len(layers.values) // 2
@@ -151,7 +153,7 @@ def join(
         part = cut(layer, rows, columns)
         over = around(part, SEAM)
         sums = light.measure(part.image, under(part, plate), part.matte, white, over)
-        field = seam.gradient(sums, white) if bands is None else seam.multiband(sums, white, bands)
+        field = seam.gradient(sums, white) if knots is None else seam.multiband(sums, white, knots)
         share = 1 - abs(step) / (reach + 1)
         total, weight = total.to(field) + share * lattices.moved(field, over, here), weight + share
     return total / weight, here
