@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mien.ops.bands import bands
-from mien.ops.grain_field import LAGS, field
+from mien.ops.grain_field import LAGS, sums
 from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
@@ -29,6 +29,10 @@ LOW = 0.15
 """Share of squares that are smoother than those which tell of a face's own grain: one standard deviation."""
 FINE = (0.05, 0.1)
 """Of the energy of white noise in second differences: grain with less is not told by them, with more it is."""
+BAND = 0.25
+"""Share of a band's pixels in which grain is drawn at once."""
+SMALLEST = 1e-30
+"""Variance that is none."""
 EDGE_GAIN = 3.0
 """Most by which grain is raised where a thin matte would halve it."""
 NONE = Grain(0.0, ((0.0,) * 3,) * 3, ((0.0, 0.0),) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * LAGS,) * 3, ((0.0,) * 3,) * 3)
@@ -269,33 +273,48 @@ def lay(
     _check(image)
     if grain.weight <= 0 or not bool((missing > 0).any()):
         return image
-    missing = missing.expand_as(image)
-    result = image.clone()
+    result = torch.empty_like(image, memory_format=torch.contiguous_format)
+    variance, pixels = _lacking(grain, missing)
     # Rows beside a band are drawn for its blur alone: broad bands waste little.
-    for rows in bands(image, 0.5):
+    for rows in bands(image, BAND):
         columns = occupied_columns(matte[..., rows, :])
+        for beside in (slice(0, columns.start), slice(columns.stop, image.shape[-1])):
+            result[:, rows, beside] = image[:, rows, beside]
         if columns.start == columns.stop:
             continue
+        here, there = image[:, rows, columns], result[:, rows, columns]
         place = (corner[0] + columns.start, corner[1] + rows.start)
-        one, under, lacks = (part[..., rows, columns] for part in (image, matte, missing))
-        torch.add(one, _drawn_on(one, under, lacks, grain, place, frame), out=result[..., rows, columns])
+        drawn, deviations = sums((here.shape[-2], here.shape[-1]), place, frame, grain, image.device)
+        raised = _raised(matte[0, rows, columns])
+        for channel, (row, ends, deviation) in enumerate(zip(variance, grain.levels, deviations)):
+            spread = _spread(here[channel], [part / deviation**2 for part in row], ends).sqrt_().mul_(raised)
+            if pixels is not None:
+                spread.mul_(pixels[channel, rows, columns])
+            torch.addcmul(here[channel], spread, drawn[channel], out=there[channel])
     return result
 
 
-def _drawn_on(
-    image: Image, matte: Matte, missing: Tensor, grain: Grain, corner: tuple[int, int], frame: int
-) -> Tensor:
-    """(3, H, W) grain that a face lacks; none where its matte is 0."""
-    unit = field((image.shape[-2], image.shape[-1]), corner, frame, grain, image.device)
-    covered = matte.clamp(1e-3, 1)
-    # Where nothing is shown nothing is laid.
-    raised = (2 / covered).sub_(1).clamp_max_(EDGE_GAIN**2).mul_(matte.sign().clamp_min_(0))[0]
-    for channel, (row, ends) in enumerate(zip(grain.variance, grain.levels)):
-        level = image[channel].clamp(*ends)
-        spread = (level * row[2]).add_(row[1]).mul_(level).add_(row[0])
-        spread.mul_(missing[channel].clamp_min(0)).mul_(raised)
-        unit[channel].mul_(spread.clamp_min_(0).sqrt_())
-    return unit
+def _lacking(grain: Grain, missing: Tensor) -> tuple[list[list[float]], Tensor | None]:
+    """Variance by channel that a face lacks, and by how much more or less its deviation is from pixel to pixel."""
+    missing = missing.clamp_min(0)
+    alike = missing.shape[-2:] == (1, 1)
+    shares = missing.flatten().tolist() if alike else [1.0] * 3
+    # The root of 0 itself takes a processor many times as long as others.
+    rows = [[max(part * share, SMALLEST) for part in row] for row, share in zip(grain.variance, shares)]
+    return rows, None if alike else missing.sqrt()
+
+
+def _spread(level: Tensor, row: Sequence[float], ends: tuple[float, float]) -> Tensor:
+    """Variance ``a + b v + c v²`` of grain at every pixel of a picture."""
+    a, b = (level.new_tensor(part) for part in row[:2])
+    level = level.clamp(max(0.0, ends[0]), max(0.0, ends[1]))
+    return torch.add(b, level, alpha=row[2]).mul_(level).add_(a)
+
+
+def _raised(matte: Tensor) -> Tensor:
+    """By how much grain is raised under a matte; where nothing is shown nothing is laid."""
+    raised = (2 / matte.clamp(1e-3, 1)).sub_(1).clamp_max_(EDGE_GAIN**2).sqrt_()
+    return raised.mul_(matte.sign().clamp_min_(0))
 
 
 def _check(image: Image) -> None:

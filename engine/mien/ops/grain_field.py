@@ -5,11 +5,13 @@ number. All sums are of whole numbers below 2^24, which float32 holds exactly in
 the same grain whatever region is rendered, alone or in a batch, on any device.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mien.types import Grain
 
@@ -17,40 +19,83 @@ LAGS = 3
 """Pixels over which grain is taken to be alike."""
 SIDE = 1024
 """Pixels after which grain repeats: a power of two, about as many as a large face has."""
-Plan = tuple[list[list[int]], list[tuple[list[int], list[int]]]]
-"""How channels are mixed, and for each of them taps along x and y."""
+UNIT = 64
+"""What stands for 1 where channels are mixed."""
+TAP = 256
+"""What stands for 1 where neighbors are weighed."""
+SPREAD = 73.9
+"""Standard deviation of the noise."""
+FINER = 4
+"""How many times finer than noise is what its sums along columns are rounded to."""
+Plan = tuple[list[list[float]], list[list[int]], list[float]]
+"""For each channel, weights of the rows of all three channels' noise, taps along x, and the spread of their sums."""
 
 
 def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device) -> Tensor:
     """(3, H, W) grain of variance 1 for plate pixels from ``corner`` (x, y) on."""
+    drawn, spread = sums(size, corner, frame, grain, device)
+    return drawn / drawn.new_tensor(spread)[:, None, None]
+
+
+def sums(
+    size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device
+) -> tuple[Tensor, list[float]]:
+    """(3, H, W) grain as whole numbers for plate pixels from ``corner`` (x, y) on, and each channel's deviation."""
     height, width = size
+    tall, wide = height + 2 * LAGS, width + 2 * LAGS
+    x, y = (place + start - LAGS for place, start in zip(corner, _start(frame)))
+    noise = _repeating(_noise(device), (x, y), (tall, wide))
+    mixed, across, spread = _plan(grain)
+    # Each row is a sum of those on either side of it in all three channels.
+    near = (tall * torch.arange(3, device=device)[:, None] + torch.arange(2 * LAGS + 1, device=device)).view(-1)
+    rows = (torch.arange(height, device=device)[:, None] + near).repeat(3, 1)
+    weights = noise.new_tensor(mixed).repeat_interleave(height, 0)
+    down = F.embedding_bag(rows, noise.view(3 * tall, wide), per_sample_weights=weights, mode="sum")
+    # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
+    lines = _round(down, UNIT * TAP // FINER).view(3, -1)
+    drawn = lines.new_empty(3, height * wide)
+    length = height * wide - 2 * LAGS
+    for line, taps, result in zip(lines, across, drawn):
+        total = torch.mul(line[:length], taps[0], out=result[:length])
+        for start, tap in enumerate(taps[1:], start=1):
+            if tap:
+                total.add_(line[start : start + length], alpha=tap)
+    return drawn.view(3, height, wide)[..., :width], spread
+
+
+def _repeating(square: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Part of a (C, SIDE, SIDE) picture that repeats down and across, from ``corner`` (x, y) on."""
+    part = square.new_empty(len(square), *size)
+    for top, start, rows in _pieces(corner[1], size[0]):
+        for left, begin, columns in _pieces(corner[0], size[1]):
+            there = square[:, start : start + rows, begin : begin + columns]
+            part[:, top : top + rows, left : left + columns] = there
+    return part
+
+
+def _pieces(start: int, length: int) -> Iterator[tuple[int, int, int]]:
+    """Where pieces of what repeats lie, where each is taken from, and how long it is."""
+    place = 0
+    while place < length:
+        here = (start + place) % SIDE
+        count = min(length - place, SIDE - here)
+        yield place, here, count
+        place += count
+
+
+@lru_cache(maxsize=64)
+def _start(frame: int) -> tuple[int, int]:
+    """Where on the square (x, y) a frame begins."""
     word = int(_scramble(torch.tensor([frame], dtype=torch.int64).to(torch.int32) ^ 0x5EED))
-    x, y = corner[0] + (word & 0xFFFF) - LAGS, corner[1] + (word >> 16 & 0xFFFF) - LAGS
-    noise = _repeating(_repeating(_noise(device), 1, y, height + 2 * LAGS), 2, x, width + 2 * LAGS)
-    mixing, taps = _plan(grain)
-    drawn = torch.empty(3, height, width, device=device)
-    for row, (across, down), result in zip(mixing, taps, drawn):
-        one = _round(_sum_of(noise, row), 64)
-        one = _round(_sum_of([one[:, k : k + width] for k in range(len(across))], across), 256)
-        one = _round(_sum_of([one[k : k + height] for k in range(len(down))], down), 256)
-        strength = 147.8 * (sum(v * v for v in across) * sum(v * v for v in down)) ** 0.5 / 256**2
-        torch.mul(one, 1 / strength, out=result)
-    return drawn
-
-
-def _repeating(square: Tensor, axis: int, start: int, length: int) -> Tensor:
-    """Part of what repeats along an axis."""
-    parts = []
-    while length > 0:
-        here = start % SIDE
-        parts.append(square.narrow(axis, here, min(length, SIDE - here)))
-        start, length = start + SIDE - here, length - (SIDE - here)
-    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+    return word & 0xFFFF, word >> 16 & 0xFFFF
 
 
 @lru_cache(maxsize=64)
 def _plan(grain: Grain) -> Plan:
-    return _mixing(grain.colors), [(kernel(x), kernel(y)) for x, y in zip(grain.across, grain.down)]
+    across, down = ([kernel(line) for line in lines] for lines in (grain.across, grain.down))
+    mixed = [[float(share * tap) for share in row for tap in line] for row, line in zip(_mixing(grain.colors), down)]
+    spread = [SPREAD * FINER * math.hypot(*x) * math.hypot(*y) / TAP for x, y in zip(across, down)]
+    return mixed, across, spread
 
 
 @lru_cache(maxsize=2)
@@ -71,18 +116,9 @@ def _scramble(word: Tensor) -> Tensor:
 
 
 def _bytes(word: Tensor) -> Tensor:
-    """Sum of the four bytes of int32 words about its middle: nearly Gaussian, standard deviation 147.8."""
+    """Half the sum of the four bytes of int32 words about its middle: nearly Gaussian, of a deviation of ``SPREAD``."""
     pairs = (word & 0x00FF00FF).add_((word >> 8).bitwise_and_(0x00FF00FF))
-    return (pairs & 0xFFFF).add_(pairs >> 16).sub_(510).float()
-
-
-def _sum_of(parts: Tensor | Sequence[Tensor], weights: Sequence[int]) -> Tensor:
-    """Weighted sum of pictures."""
-    total = parts[0] * weights[0]
-    for part, weight in zip(parts[1:], weights[1:]):
-        if weight:
-            total.add_(part, alpha=weight)
-    return total
+    return (pairs & 0xFFFF).add_(pairs >> 16).sub_(510).float().mul_(0.5).round_()
 
 
 def _round(values: Tensor, scale: int) -> Tensor:
@@ -90,22 +126,22 @@ def _round(values: Tensor, scale: int) -> Tensor:
 
 
 def _mixing(colors: Sequence[Sequence[float]]) -> list[list[int]]:
-    """Whole-number rows, 64 for 1, that make independent fields as alike as the channels are."""
+    """Whole-number rows, ``UNIT`` for 1, that make independent fields as alike as the channels are."""
     likeness = torch.tensor(colors, dtype=torch.float64)
     likeness = (likeness + likeness.mT) / 2
     likeness.fill_diagonal_(1.0)
     values, vectors = torch.linalg.eigh(likeness)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
     root = root / root.square().sum(1, keepdim=True).sqrt()
-    return [[int(v) for v in row] for row in (root * 64).round().tolist()]
+    return [[int(v) for v in row] for row in (root * UNIT).round().tolist()]
 
 
 def kernel(likeness: Sequence[float]) -> list[int]:
-    """Whole-number taps that make white noise as alike over 1, 2, ... pixels as asked, 256 for 1."""
+    """Whole-number taps that make white noise as alike over 1, 2, ... pixels as asked, ``TAP`` for 1."""
     angle = (torch.arange(64, dtype=torch.float64) + 0.5) * (torch.pi / 64)
     orders = torch.arange(1, len(likeness) + 1, dtype=torch.float64)
     power = 1 + 2 * (torch.tensor(likeness, dtype=torch.float64)[:, None] * (orders[:, None] * angle).cos()).sum(0)
     amplitude = power.clamp_min(0).sqrt()
     half = torch.stack([(amplitude * (lag * angle).cos()).mean() for lag in range(len(likeness) + 1)])
     taps = torch.cat([half[1:].flip(0), half])
-    return [int(v) for v in (256 * taps / taps.square().sum().sqrt()).round().tolist()]
+    return [int(v) for v in (TAP * taps / taps.square().sum().sqrt()).round().tolist()]
