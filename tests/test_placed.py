@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d, interpolate
 
 from mien import recipe as recipes
 from mien.files.stills import read_headers
 from mien.files.window import write_window
+from mien.ops.distance import signed_distance
 from mien.recipe import Recipe
 from mien.run import freshness
 from mien.session import Session, View
+from mien.session.placed import distances, enlarged
 from shots import FIRST, SIZE, make_shot, read_exr, write_exr
 
 FRAME = FIRST + 1
@@ -133,6 +136,42 @@ def test_a_region_fills_its_window_as_another_reader_sees_it(tmp_path: Path, ori
         want = np.full((7, 12), -9.5 if name == "G" else 0.0, np.float32)
         want[0:2, 8:12] = planes[name][2:4, :4].half().float()
         assert np.array_equal(pixels[..., spec.channelnames.index(name)], want)
+
+
+def test_a_channel_that_is_the_same_everywhere_needs_no_plane(tmp_path: Path) -> None:
+    path = tmp_path / "window.exr"
+    write_exr(path, np.zeros((5, 9, 3), np.float32))
+    around = {"R": 0.0, "B": 0.0, "A": 1.0}
+    write_window(path, read_headers(path)[0], {"R": torch.ones(2, 3)}, (1, 1), around=around, attributes={})
+    spec, pixels = read_exr(path)
+    found = {name: pixels[..., index] for index, name in enumerate(spec.channelnames)}
+    assert found["R"].sum() == 6 and not found["B"].any() and (found["A"] == 1).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_enlarged_is_linear_between_pixels_as_torch_has_it(factor: int) -> None:
+    picture = torch.randn(3, 11, 17, generator=torch.manual_seed(1)) * 40
+    want = interpolate(picture[None], scale_factor=factor, mode="bilinear")[0]
+    assert torch.allclose(enlarged(picture, factor), want, atol=1e-4)
+    assert torch.allclose(enlarged(picture[:1], factor), want[:1], atol=1e-4)
+    assert enlarged(picture, 1) is picture
+
+
+@pytest.mark.parametrize(("size", "factor"), [((96, 120), 2), ((61, 75), 4), ((97, 50), 3)])
+def test_distances_of_a_proxy_are_those_of_the_plate_but_for_a_fraction_of_its_pixels(
+    size: tuple[int, int], factor: int
+) -> None:
+    across, down = (torch.arange(length * factor) + 0.5 for length in (size[1], size[0]))
+    middle, radius = (size[1] * factor * 0.45, size[0] * factor * 0.55), 0.3 * min(size) * factor
+    truth = radius - torch.hypot(across - middle[0], down[:, None] - middle[1])
+    matte = avg_pool2d((truth + 0.5).clamp(0, 1)[None], factor)
+    found = distances(matte, factor)
+    assert found.shape == (1, size[0] * factor, size[1] * factor)
+    # At the rim nothing lies beyond to draw a line to, and in the circle's middle distances have a peak.
+    rim = (slice(2 * factor, -2 * factor),) * 2
+    wrong = (found[0] - truth).abs()[rim][truth[rim] < 0.8 * radius]
+    assert wrong.mean() < 0.25 * factor and wrong.max() < 1.0 * factor
+    assert torch.equal(distances(matte, 1), signed_distance(matte))
 
 
 def test_changed_settings_show_at_once_though_the_shot_was_solved_with_others(recipe: Recipe) -> None:

@@ -119,6 +119,42 @@ def test_a_change_of_matte_match_or_finish_uses_the_conversion_again(
     assert session.work == between  # and back again costs nothing
 
 
+def test_a_region_that_grows_while_a_value_is_dragged_is_read_ahead(made: Made, session: Session) -> None:
+    values = [round(0.02 * turn, 2) for turn in range(26)]
+    shown = [session.show(View(dialed(made, matte_edge__grow=grow), FIRST, scale=1.0)) for grow in values]
+    assert shown[-1].width > shown[0].width and session.work["read"] <= 3
+    with Session("cpu") as other:
+        for index in (0, 9, 25):
+            alone = planes(other.show(View(dialed(made, matte_edge__grow=values[index]), FIRST, scale=1.0)))
+            again = planes(session.show(View(dialed(made, matte_edge__grow=values[index]), FIRST, scale=1.0)))
+            assert all((alone[name].view(np.uint16) == again[name].view(np.uint16)).all() for name in alone)
+
+
+def test_a_proxy_is_computed_by_one_thread_and_all_else_by_as_many_as_before(made: Made) -> None:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        used: list[tuple[bool, int]] = []
+
+        class Spied(Session):
+            def _run(self, step: Step, *rest: Any) -> Any:
+                used.append((step.name == "composite", torch.get_num_threads()))
+                return super()._run(step, *rest)
+
+        with Spied("cpu") as session:
+            session.show(View(dialed(made), FIRST, scale=0.5))
+            assert {number for _, number in used} == {1} and torch.get_num_threads() == 2
+            used.clear()
+            session.show(View(dialed(made), FIRST, scale=1.0))
+            assert (True, 2) in used
+            used.clear()
+            torch.set_num_threads(1)
+            session.render(dialed(made), [FIRST], quiet, force=True)
+            assert {number for _, number in used} == {2}
+    finally:
+        torch.set_num_threads(usual)
+
+
 def test_another_identity_and_another_frame_are_converted(made: Made, session: Session, tmp_path: Path) -> None:
     session.show(View(dialed(made), FIRST, scale=1.0))
     before = session.work["convert_face"]

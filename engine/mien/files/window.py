@@ -32,7 +32,7 @@ def write_window(
         header: What the plate's frame says of itself.
         planes: (height, width) of the region by name; values that half floats cannot hold become infinite.
         corner: Plate pixel of the region's top-left pixel.
-        around: Value of a channel outside the region, 0 where nothing is said.
+        around: Value of a channel outside the region, 0 where nothing is said; one that is only here has it everywhere.
         attributes: What else the header says.
 
     Raises:
@@ -41,14 +41,23 @@ def write_window(
     window, origin = header.display, header.origin
     size = (window.width, window.height)
     shape = layout(
-        tuple(planes), size=size, corner=origin, window=size, origin=origin, aspect=header.aspect, attributes=attributes
+        tuple({**planes, **around}),
+        size=size,
+        corner=origin,
+        window=size,
+        origin=origin,
+        aspect=header.aspect,
+        attributes=attributes,
     )
     # Zeros of new memory cost nothing until they are written to.
     content = np.zeros(shape.length, np.uint8).data
     rows = begun(content, shape, origin[1])
-    for index, (name, plane) in enumerate((name, planes[name]) for name in shape.channels):
+    for index, name in enumerate(shape.channels):
         if around.get(name):
             rows[:, index] = around[name]
+        if name not in planes:
+            continue
+        plane = planes[name]
         region = Region(*corner, plane.shape[-1], plane.shape[-2])
         shared = region.overlap(window)
         down, across = shared.within(window)

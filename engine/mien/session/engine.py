@@ -17,10 +17,9 @@ from mien.fallback import careful, is_identity
 from mien.files.cache import DiskCache
 from mien.files.handover import HandOver
 from mien.files.region import Region
-from mien.files.shot import read_header, read_region
+from mien.files.shot import read_header
 from mien.files.stills import Header
 from mien.job import ENGINE, Job, choose_device, open_job, step_keys
-from mien.planes import planar
 from mien.progress import Tell
 from mien.recipe import Recipe, Step, digest
 from mien.run import PROXY_WIDTH, Rendered, corners, proxy, render, solved
@@ -29,6 +28,8 @@ from mien.session.pace import Pace
 from mien.session.picture import hand_over
 from mien.session.placed import place_frame
 from mien.session.solved import Solved
+from mien.session.stored import pixels_of
+from mien.session.threads import Threads
 from mien.session.view import Cancelled, Shown, View
 from mien.session.warm import Warm
 from mien.types import Identity, Layer, MienError, Plate
@@ -72,6 +73,7 @@ class Session:
         self._warm = Warm()
         self._solved = Solved()
         self._pace = Pace()
+        self._threads = Threads()
         self._counting = threading.Lock()
 
     def __enter__(self) -> "Session":
@@ -104,7 +106,8 @@ class Session:
         key = digest(step_keys(small, view.frame, final)[final], place, sorted(view.layers), view.region)
         layers: tuple[Plate, Layer, Layer] | None = None
         if place is not None:
-            layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
+            with self._threads.few(factor > 1):
+                layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
         with self._pace.timed("hand over", _pixels(place) / factor**2):
@@ -129,11 +132,12 @@ class Session:
         started = time.perf_counter()
         job, state, header, place, factor = self._looked_at(view, cancelled)
         small = replace(job, chain=replace(job.chain, scale=1 / factor))
-        layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
-        if cancelled():
-            raise Cancelled
-        with self._pace.timed("place", _pixels(place)):
-            written = place_frame(job, header, view.frame, factor, state, layers)
+        with self._threads.few(factor > 1):
+            layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
+            if cancelled():
+                raise Cancelled
+            with self._pace.timed("place", _pixels(place)):
+                written = place_frame(job, header, view.frame, factor, state, layers)
         seconds = time.perf_counter() - started
         return {"frame": view.frame, "scale": 1 / factor, "solve": state, "seconds": seconds, **written}
 
@@ -151,6 +155,7 @@ class Session:
         Raises:
             MienError: What it draws on cannot be used. Cancelled: before it was done.
         """
+        self._threads.all()
         job = solved(self.open(recipe), tell, cancelled, self._call_at(cancelled))
         if cancelled():
             raise Cancelled
@@ -170,6 +175,7 @@ class Session:
         Raises:
             MienError: What it draws on cannot be used. Cancelled: before all was solved.
         """
+        self._threads.all()
         job = solved(self.open(recipe), tell, cancelled, self._call_at(cancelled))
         if cancelled():
             raise Cancelled
@@ -243,12 +249,12 @@ class Session:
         if factor > 1:
             plate = proxy(self._plate(replace(job, chain=replace(job.chain, scale=1.0)), frame, place), factor)
         else:
-            self._count("read")
-            with self._pace.timed("read", _pixels(place)):
-                pixels = planar(read_region(job.shot, frame, place))
-                name = f"{job.space} of {job.colors.digest}"
-                to_working = self._warm(name, (), lambda: job.colors.to_working(job.space))
-                plate = Plate(to_working(pixels.to(job.device)), (place.x, place.y), frame)
+            pixels, read = pixels_of(self._memory, job, self._header(job, frame), frame, place)
+            if read:
+                self._count("read")
+            name = f"{job.space} of {job.colors.digest}"
+            to_working = self._warm(name, (), lambda: job.colors.to_working(job.space))
+            plate = Plate(to_working(pixels.to(job.device)), (place.x, place.y), frame)
         self._memory.keep(key, plate)
         return plate
 
@@ -349,8 +355,9 @@ class Session:
             face = face_in(job.chain, frame)
             if face is None:
                 return None
-            scale = 1 / max(1, int(face.width / PROXY_WIDTH))
-            return self.value(replace(job, chain=replace(job.chain, scale=scale)), frame, name, cancelled)
+            factor = max(1, int(face.width / PROXY_WIDTH))
+            with self._threads.few(factor > 1):
+                return self.value(replace(job, chain=replace(job.chain, scale=1 / factor)), frame, name, cancelled)
 
         return measure
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import cv2
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, pad
 
 from mien.deliver import Destination, compute, drawn_face, write
 from mien.files.layers import read_provenance
@@ -15,9 +15,10 @@ from mien.files.stills import Header
 from mien.files.window import write_window
 from mien.job import Job, frame_key
 from mien.ops.distance import signed_distance
+from mien.planes import packed, planar
 from mien.recipe import digest
 from mien.session.picture import HALF_MAX
-from mien.types import Layer, MienError, Plate
+from mien.types import Layer, Matte, MienError, Plate
 
 Layers = tuple[Plate, Layer, Layer]
 
@@ -77,12 +78,13 @@ def _write_provisional(
         put("raw", planes, raw.corner, around={}, attributes={**of_color, **_attributes(drawn)})
     finished = enlarged(finite(to_layer(layer.image)), factor)
     put("face", dict(zip("RGB", finished)), layer.corner, around={}, attributes=of_color)
-    distance = signed_distance(layer.matte) * factor
-    held = layer.mattes.get("hold_out", torch.zeros_like(layer.matte))
-    shape = enlarged(torch.cat([layer.matte, distance, held, torch.ones_like(held)]), factor)
-    around = {"G": min(0.0, float(distance.min())), "A": 1.0}
+    distance = finite(distances(layer.matte, factor))
+    shape = {"R": enlarged(layer.matte, factor)[0], "G": distance[0]}
+    if "hold_out" in layer.mattes:
+        shape["B"] = enlarged(layer.mattes["hold_out"], factor)[0]
+    around = {"G": min(0.0, float(distance.min())), "B": 0.0, "A": 1.0}
     of_data = {**said, "colorInteropID": "data"}
-    put("matte", dict(zip("RGBA", shape)), layer.corner, around=around, attributes=of_data)
+    put("matte", shape, layer.corner, around=around, attributes=of_data)
     return [files[role] for role in ("face", "matte") if same] or list(files.values())
 
 
@@ -116,5 +118,25 @@ def finite(picture: Tensor) -> Tensor:
 
 
 def enlarged(picture: Tensor, factor: int) -> Tensor:
-    """A picture with pixels between its own, straight lines from one to the next; itself at factor 1."""
-    return picture if factor == 1 else interpolate(picture[None], scale_factor=factor, mode="bilinear")[0]
+    """A picture with pixels between its own, straight lines from one to the next; itself at factor 1.
+
+    By OpenCV, in a fifteenth of the time of torch's own; in main memory, where it is to be written from.
+    """
+    if factor == 1:
+        return picture
+    size = (picture.shape[-1] * factor, picture.shape[-2] * factor)
+    larger = cv2.resize(packed(picture), size, interpolation=cv2.INTER_LINEAR)
+    return planar(larger.reshape(size[1], size[0], -1))
+
+
+def distances(matte: Matte, factor: int) -> Tensor:
+    """Signed distance in plate pixels at every plate pixel of a (1, H, W) matte that is ``factor`` times smaller.
+
+    A proxy's is told by pixels twice as large as its own, which is off by a fraction of one of them.
+    """
+    if factor == 1:
+        return signed_distance(matte)
+    height, width = matte.shape[-2:]
+    even = pad(matte[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
+    found = enlarged(signed_distance(avg_pool2d(even, 2)), 2 * factor)
+    return (found * (2 * factor))[..., : height * factor, : width * factor]
