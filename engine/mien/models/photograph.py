@@ -1,6 +1,7 @@
 """A photograph of the performer, made ready to be put on: cropped, and with what its camera saw of the face."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,6 +27,9 @@ GLINT = 13
 """Cells of light that may interrupt a fringe on its way down from the hairline."""
 CHEEKS = [50, 280, 101, 330, 36, 266, 205, 425, 4, 5, 195, 9]
 """Points of cheeks, nose and brow ridge whose color stands for skin."""
+
+RIMS = (mesh.LIPS_INNER, mesh.RIGHT_EYE, mesh.LEFT_EYE)
+"""Points around what opens and closes."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class WarpSource:
     def view(self) -> Tensor:
         """(3,) the viewer's direction as the head in the photograph has it: its pose but for roll."""
         return view_of(self.points, self.aspect)
+
+    @cached_property
+    def openings(self) -> tuple[float, ...]:
+        """Areas within each of ``RIMS``, in pixels."""
+        return tuple(area_of(self.points[rim, :2].tolist()) for rim in RIMS)
 
     @cached_property
     def bare(self) -> Tensor:
@@ -107,6 +116,11 @@ def _broad_normals() -> Tensor:
 
 AROUND = mesh_warp.neighbors(mesh.TRIANGLES, mesh.POINTS)
 NORMALS = _broad_normals()
+
+
+def area_of(polygon: Sequence[Sequence[float]]) -> float:
+    """The area of a polygon with (x, y) corners."""
+    return abs(sum(x * v - y * u for (x, y), (u, v) in zip(polygon, [*polygon[1:], polygon[0]]))) / 2
 
 
 def view_of(points: Points, aspect: float) -> Tensor:

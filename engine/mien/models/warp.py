@@ -7,31 +7,26 @@ was closed, what lies past its edge.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import hardshrink
 
 from mien import mesh
-from mien.models.photograph import AROUND, CELLS, SIDE, WarpSource, face_lattice, facing_of, toned, view_of
+from mien.models.photograph import CELLS, WarpSource, toned
+from mien.models.route import FADE, MARGIN, Grid, Route, Way, route
 from mien.ops import mesh_warp, pyramid
+from mien.ops.choose import choose
 from mien.ops.lift import to_mesh
-from mien.ops.warp import positions
+from mien.ops.region import Slices, surrounded
 from mien.types import Face, Image, Layer, MienError, Plate, Points
 
-BLUR = 1.0
-"""Cells of smoothing that hide the mesh's facets."""
-MARGIN = 0.1
-"""Face widths shown past the outline of the face, so that soft and grown edges have pixels."""
-RING = 0.12
-"""How far the mesh is continued past its outline, as a share of the distance from the face's center."""
-OUTLINE = 3.0
-"""Cells over which the matte ends, outward from the outline."""
-POSE_SPREAD = 9.0
-"""Degrees of turn over which one photograph hands over to the next."""
+LEAST = 1e-4
+"""Matte below which nothing is drawn, as the lack of it counts as full."""
 
 
 @dataclass(frozen=True)
@@ -87,24 +82,6 @@ class WarpTake:
         return None if source is None else WarpIdentity((source,), f"{self.digest}:{frame + self.offset}")
 
 
-def _ring(points: Points) -> Points:
-    """Points continued by a ring past the outline, the same combination of points in every mesh."""
-    oval = points[mesh.OVAL]
-    return torch.cat([points, oval + RING * (oval - oval.mean(0))])
-
-
-def _ring_triangles() -> Tensor:
-    count = len(mesh.OVAL)
-    inner = torch.tensor(mesh.OVAL)
-    outer = torch.arange(mesh.POINTS, mesh.POINTS + count)
-    near, far = inner.roll(-1), outer.roll(-1)
-    return torch.cat([torch.stack([outer, far, near], 1), torch.stack([outer, near, inner], 1)])
-
-
-_EYES = slice(len(mesh.SKIN_TRIANGLES), len(mesh.SKIN_TRIANGLES) + len(mesh.EYE_TRIANGLES))
-_ALL = torch.cat([mesh.TRIANGLES, _ring_triangles()])
-
-
 def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
     image = plate.image
     height, width = image.shape[-2:]
@@ -114,216 +91,88 @@ def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
         raise ValueError(f"expected a face of 468 mesh points, got {face.scheme} {tuple(face.points.shape)}")
     points = face.points.to(image) - image.new_tensor([*plate.corner, 0.0])
     margin = MARGIN * face.width
-    low, high = points[:, :2].amin(0) - margin, points[:, :2].amax(0) + margin
-    left, top = (max(0, int(v)) for v in low.floor().tolist())
-    right, bottom = (min(n, int(v)) for n, v in zip((width, height), high.ceil().tolist()))
-    result, matte = image.clone(), torch.zeros_like(image[..., :1, :, :])
-    if right > left and bottom > top:
-        step = max(1.0, face.width / CELLS, float((high - low).amax()) / (4 * CELLS))
-        columns, rows = (int(n) for n in ((high - low) / step + 5).ceil().tolist())
-        grid = Grid(low - 2 * step, step, (rows, columns))
-        route = _route(sources, points, face, grid)
-        inside = slice(top, bottom), slice(left, right)
-        start = (float(grid.origin[0]) - left, float(grid.origin[1]) - top)
-        dense = mesh_warp.spline(route.values, start, step, (bottom - top, right - left))
-        result[..., *inside] = _resample(sources, route, dense, (left, top), image[..., *inside])
-        sound = torch.where(dense[0] > 1e-4, dense[0], 0.0)
-        matte[..., 0, *inside] = torch.where(sound > 1 - 1e-4, 1.0, sound)
-    return Layer(result, matte, plate.corner, face.width, {"identity": matte})
+    low, high = (points[:, :2].amin(0) - margin).tolist(), (points[:, :2].amax(0) + margin).tolist()
+    left, top = (max(0, math.floor(v)) for v in low)
+    right, bottom = (min(n, math.ceil(v)) for n, v in zip((width, height), high))
+    matte = torch.zeros_like(image[..., :1, :, :])
+    if right <= left or bottom <= top:
+        return Layer(image, matte, plate.corner, face.width, {"identity": matte})
+    extent = [far - near for near, far in zip(low, high)]
+    step = max(1.0, face.width / CELLS, max(extent) / (4 * CELLS))
+    columns, rows = (math.ceil(length / step + 5) for length in extent)
+    way = route(sources, points, face, Grid((low[0] - 2 * step, low[1] - 2 * step), step, (rows, columns)))
+    inside = slice(top, bottom), slice(left, right)
+    start, rim = (low[0] - 2 * step - left, low[1] - 2 * step - top), math.ceil(FADE * margin + 3 * step)
+    patch = Patch((left, top), (bottom - top, right - left), start, step, rim)
+    sound, shown = mesh_warp.spline(way.shown, patch.start, step, patch.size)
+    drawn = _resample(sources, way, patch, shown, image[..., *inside])
+    matte[..., 0, *inside] = torch.where(sound > 1 - LEAST, 1.0, hardshrink(sound, LEAST))
+    return Layer(surrounded(drawn, image, *inside), matte, plate.corner, face.width, {"identity": matte})
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A lattice over part of a region: its outer corner (x, y), pixels per cell, rows and columns."""
-
-    origin: Tensor
-    step: float
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where the face's surroundings lie in each source, on a lattice.
+class Patch:
+    """The part of a region that is drawn.
 
     Attributes:
-        values: (2 + 4K, h, w): matte; where the sources have pixels at all; then for each source used its share,
-            what its affine map leaves over (x, y), and the level of its pyramid to read.
-        affine: Per source a (2, 3) matrix from region pixels to its pixels.
-        used: The sources whose share is worth a look.
+        corner: Its first pixel (x, y).
+        size: Height and width.
+        start: Where, as it sees it, the outer corner (x, y) of the lattice lies.
+        step: Pixels to a cell of that.
+        rim: Pixels along its borders in which what is drawn fades into the plate.
     """
 
-    values: Tensor
-    affine: list[Tensor]
-    used: list[int]
+    corner: tuple[int, int]
+    size: tuple[int, int]
+    start: tuple[float, float]
+    step: float
+    rim: int
 
 
-def _resample(
-    sources: tuple[WarpSource, ...], route: Route, dense: Tensor, corner: tuple[int, int], behind: Image
-) -> Image:
-    shown, each = dense[1], dense[2:].unflatten(0, (-1, 4))
-    across = torch.arange(behind.shape[-1]).to(behind) + (corner[0] + 0.5)
-    down = torch.arange(behind.shape[-2]).to(behind)[:, None] + (corner[1] + 0.5)
+def _resample(sources: tuple[WarpSource, ...], route: Route, patch: Patch, shown: Tensor, behind: Image) -> Image:
     reads = []
-    for k, (*left, level) in zip(route.used, each[:, 1:]):
-        # Plane by plane: products of pairs cost many times as much.
-        places = [rest + (row[0] * across + row[2]) + row[1] * down for row, rest in zip(route.affine[k], left)]
-        level = level.clamp(min=0)
-        levels = sources[k].levels(float(level.amax()))
-        reads.append(pyramid.look_up(levels, torch.stack(places).movedim(0, -1), level))
-    drawn = reads[0] if len(reads) == 1 else _mixed(reads, each[:, 0].clamp(min=0))
+    for way in route.ways:
+        level = way.level[0]
+        if level.numel() > 1:
+            level = mesh_warp.spline(way.level, patch.start, patch.step, patch.size)[0].clamp(min=0)
+        levels = sources[way.source].levels(float(level.amax()))
+        reads.append(pyramid.look_up(levels, _places(way, patch), level))
+    if len(reads) == 1:
+        drawn = reads[0]
+    else:
+        drawn = _mixed(reads, mesh_warp.spline(route.shares, patch.start, patch.step, patch.size).clamp(min=0))
     # Elsewhere than at the rim nothing of the plate shows.
-    y, x = (shown <= 1 - 1e-4).nonzero(as_tuple=True)
-    part, back = shown[y, x], behind[:, y, x]
-    drawn[:, y, x] = torch.where(part > 1e-4, torch.lerp(back, drawn[:, y, x], part.clamp(0, 1)), back)
+    for rows, columns in _rim(shown, patch.rim):
+        part, front, back = shown[rows, columns], drawn[:, rows, columns], behind[:, rows, columns]
+        mixed = choose(part > LEAST, torch.lerp(back, front, part.clamp(0, 1)), back)
+        front.copy_(choose(part > 1 - LEAST, front, mixed))
     return drawn
+
+
+def _rim(shown: Tensor, width: int) -> tuple[Slices, ...]:
+    """Rows and columns of the parts of a patch in which not all is shown: mostly its rim, ``width`` pixels wide."""
+    height, across = shown.shape
+    top, left = min(width, height // 2), min(width, across // 2)
+    inner = slice(top, height - top), slice(left, across - left)
+    if not shown[inner].numel() or float(shown[inner].amin()) <= 1 - LEAST:
+        return ((slice(None), slice(None)),)
+    ends = slice(0, top), slice(height - top, height), slice(0, left), slice(across - left, across)
+    return (ends[0], slice(None)), (ends[1], slice(None)), (inner[0], ends[2]), (inner[0], ends[3])
+
+
+def _places(way: Way, patch: Patch) -> Points:
+    """(H, W, 2) positions in a source for the pixels of a patch."""
+    height, width = patch.size
+    there = mesh_warp.places(way.rest, patch.start, patch.step, patch.size)
+    across = torch.arange(width).to(there) + (patch.corner[0] + 0.5)
+    down = torch.arange(height).to(there) + (patch.corner[1] + 0.5)
+    (a, b, x), (c, d, y) = way.affine
+    # As long rows of numbers: operations on pairs cost many times as much.
+    rows = there.view(height, 2 * width).addr_(down, there.new_tensor([b, d]).repeat(width))
+    return rows.add_(torch.stack([a * across + x, c * across + y], 1).flatten()).view(height, width, 2)
 
 
 def _mixed(pictures: list[Image], shares: Tensor) -> Image:
     """Several pictures, each by its (K, H, W) share of the whole."""
     total = shares.sum(0).clamp(min=1e-6)
     return torch.stack([picture * (share / total) for picture, share in zip(pictures, shares)]).sum(0)
-
-
-def _route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Grid) -> Route:
-    view = view_of(points, face.aspect)
-    facing = facing_of(view)
-    extended = _ring(points)
-    place = torch.cat([(extended[:, :2] - grid.origin) / grid.step, extended[:, 2:] / grid.step], 1)
-    triangles, skin = _ALL.to(points.device), mesh.TRIANGLES.to(points.device)
-    oval = torch.tensor(mesh.OVAL, device=points.device)
-
-    affine, leftover, known = [], [], []
-    for source in sources:
-        trust = (source.facing * facing.clamp(min=0) + 1e-3) * face.weight.to(points).clamp(min=0.05)
-        matrix = mesh_warp.affine(points[:, :2], source.points[:, :2], trust)
-        target = _ring(source.points)[:, :2][triangles]
-        target[_EYES] = _eye_targets(points, source.points, matrix)
-        leftover.append(target - (extended[:, :2] @ matrix[:, :2].T + matrix[:, 2])[triangles])
-        affine.append(matrix)
-        known.append(mesh_warp.ramp((source.facing + 0.1) / (facing.clamp(min=0.1) + 0.1), 0.35, 0.75))
-    sharp = torch.stack(known, 1)
-    knowledge = mesh_warp.spread(mesh_warp.spread(sharp, AROUND), AROUND).T
-    # Just past the outline lies what was behind the performer.
-    knowledge[:, oval] = torch.minimum(knowledge[:, oval], sharp.T[:, oval])
-    fit = _pose_fit(sources, view)
-    share = fit[:, None] * (knowledge + 1e-4)
-    share = share / share.sum(0)
-    sound = mesh_warp.ramp(facing, -0.4, -0.05) * knowledge.amax(0)
-    each = torch.stack([sound, *share])
-    corners = torch.cat([each, each[:, oval]], 1).T[triangles]
-    values = torch.cat([corners, *leftover], -1)
-
-    # Past the silhouette of a turned head the ring would show its hidden side.
-    hidden = torch.cat([torch.zeros_like(facing), facing[oval]])[triangles].amin(1) < -0.1
-    index, barycentric = mesh_warp.rasterize(place, torch.where(hidden[:, None], 0, triangles), grid.size)
-    drawn = mesh_warp.interpolate(index, barycentric, values)
-    drawn = mesh_warp.blur(mesh_warp.extend(drawn, index >= 0), BLUR)
-    covered = ((index >= 0) & (index < len(skin)))[None].to(drawn)
-    outline = mesh_warp.ramp(mesh_warp.blur(covered, OUTLINE), 0.05, 0.5)[0]
-    count = len(sources)
-    share, leftovers = drawn[1 : 1 + count], drawn[1 + count :].view(count, 2, *grid.size)
-
-    cells = positions(grid.size, (0, 0), points)
-    border = torch.minimum(cells, cells.new_tensor(grid.size).flip(0) - cells).amin(-1) - 2
-    levels, present, usable = [], [], []
-    for k, source in enumerate(sources):
-        there = (cells * grid.step + grid.origin) @ affine[k][:, :2].T + affine[k][:, 2]
-        there = there + leftovers[k].movedim(0, -1)
-        across, down = (d / grid.step for d in torch.gradient(there, dim=(1, 0)))
-        area = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).abs()
-        levels.append(pyramid.level_of(area.sqrt()))
-        extent = there.new_tensor([source.image.shape[2], source.image.shape[1]])
-        past = torch.minimum(there, extent - there).amin(-1)
-        cell = float(torch.linalg.matrix_norm(affine[k][:, :2], 2)) * grid.step
-        present.append(mesh_warp.ramp(past, -3 * cell, 0.0))
-        bare = _read(source.bare, there, *face_lattice(source.points))
-        usable.append(mesh_warp.ramp(past, 2 * cell, 5 * cell) * bare)
-    share = share * (torch.stack(usable) + 1e-3)
-    share = share / share.sum(0).clamp(min=1e-9)
-    shown = mesh_warp.ramp(border * grid.step / (MARGIN * face.width), 0.0, 0.3)
-    shown = shown * (share * torch.stack(present)).sum(0)
-    kept = _plate_shows(sources, fit / fit.sum(), points, place, affine, grid.size)[0]
-    sound = drawn[0] * outline * (share * torch.stack(usable)).sum(0) * (1 - kept)
-    channels = [sound, shown]
-    used = [k for k in range(count) if float(share[k].amax()) > min(1 / 512, 0.5 / count)]
-    for k in used:
-        needed = levels[k][(sound > 0.01) & (share[k] > 0.01)]
-        low, high = (float(v) for v in needed.aminmax()) if len(needed) else (0.0, 0.0)
-        channels += [share[k], *leftovers[k], levels[k].clamp(low, high)]
-    return Route(torch.stack(channels), affine, used)
-
-
-def _read(lattice: Tensor, places: Tensor, corner: Tensor, step: Tensor) -> Tensor:
-    """(H, W) values of a (1, SIDE, SIDE) lattice at positions in a photograph."""
-    at = (places - corner) / (step * SIDE) * 2 - 1
-    return grid_sample(lattice[None], at[None], padding_mode="border", align_corners=False)[0, 0]
-
-
-def _pose_fit(sources: tuple[WarpSource, ...], view: Tensor) -> Tensor:
-    """(K,) how well each photograph's view of the head fits the plate's; roll does not count."""
-    views = torch.stack([source.view for source in sources])
-    angle = torch.rad2deg(torch.arccos((views * view).sum(-1).clamp(-1, 1)))
-    return torch.exp(-0.5 * (angle.square() - angle.square().amin()) / POSE_SPREAD**2) + 1e-6
-
-
-def _eye_targets(points: Points, source: Points, matrix: Tensor) -> Tensor:
-    """(E, 3, 2) places in the source for the corners of the triangles between the lids.
-
-    The eyeball does not squash when the lids move: it keeps its shape and the lids slide over it, unless the
-    plate's lids are further apart than the source's, which hold no more eye to show.
-    """
-    place = source[:, :2].clone()
-    for rim in (mesh.RIGHT_EYE, mesh.LEFT_EYE):
-        here, there = points[rim, :2], source[rim, :2]
-        axis, goal = here[8] - here[0], there[8] - there[0]
-        linear = matrix[:, :2]
-        linear = linear + torch.outer(goal - linear @ axis, axis) / axis.square().sum().clamp(min=1e-6)
-        free = (here - (here[8] + here[0]) / 2) @ linear.T
-        lids = there - (there[8] + there[0]) / 2
-        across = torch.stack([-goal[1], goal[0]]) / goal.norm().clamp(min=1e-6)
-        rise, limit = free @ across, lids @ across
-        within = torch.where(rise * limit > 0, rise.abs().minimum(limit.abs()) * torch.sign(rise), 0 * rise)
-        place[rim] = there + (within - limit)[:, None] * across
-    return place[mesh.EYE_TRIANGLES.to(points.device)]
-
-
-def _plate_shows(
-    sources: tuple[WarpSource, ...],
-    weight: Tensor,
-    points: Points,
-    place: Points,
-    affines: list[Tensor],
-    size: tuple[int, int],
-) -> Tensor:
-    """(1, h, w) where the plate shows through because no bending of the source would give it.
-
-    Inside a mouth or between lids that are open here and closed in the source; along lips that are closed here
-    and show teeth in the source, and over closed lids, which would have to be drawn from lashes.
-    """
-    total = place.new_zeros(1, *size)
-    for rim, low, high, least, closed, around in (
-        (mesh.LIPS_INNER, 0.35, 0.75, 0.03, (0.1, 0.35), 0.06),
-        (mesh.RIGHT_EYE, 0.2, 0.45, 0.07, (0.2, 0.5), 0.35),
-        (mesh.LEFT_EYE, 0.2, 0.45, 0.07, (0.2, 0.5), 0.35),
-    ):
-        here = points[rim, :2]
-        area, span = _area(here), (here[len(rim) // 2] - here[0]).norm().clamp(min=1e-6)
-        there = torch.stack(
-            [_area(s.points[rim, :2]) / torch.linalg.det(m[:, :2]).abs() for s, m in zip(sources, affines)]
-        )
-        lack = 1 - (weight * mesh_warp.ramp(there / area.clamp(min=1e-6), low, high)).sum()
-        lack = lack * mesh_warp.ramp(area / span**2, least, 2 * least)
-        if float(lack) > 0:
-            total = torch.maximum(total, lack * mesh_warp.opening(place[rim, :2], size, 0.015 * CELLS))
-        shut = 1 - mesh_warp.ramp(area / there.clamp(min=1e-6), *closed)
-        shut = (weight * shut * mesh_warp.ramp(there / span**2, least, 2 * least)).sum()
-        if float(shut) > 0:
-            reach = float((place[rim[len(rim) // 2], :2] - place[rim[0], :2]).norm()) * around
-            seam = mesh_warp.opening(place[rim, :2], size, 0.7 * reach, grow=reach)
-            total = torch.maximum(total, shut * seam)
-    return total
-
-
-def _area(polygon: Tensor) -> Tensor:
-    x, y = polygon.unbind(-1)
-    return (x * y.roll(-1) - y * x.roll(-1)).sum().abs() / 2

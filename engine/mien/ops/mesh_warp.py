@@ -63,43 +63,62 @@ def rasterize(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple
     Returns:
         (H, W) triangle at each cell center, -1 where there is none, and (3, H, W) barycentric weights, 0 there.
     """
+    index, planes = _nearest(points, triangles, size)
+    return index, _even(planes[:, :3], planes[0, 3:], index) * (index >= 0)
+
+
+def draw(points: Tensor, triangles: Tensor, values: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What is nearest at every cell of a lattice, and what (T, 3, C) values at triangle corners are there.
+
+    Returns:
+        (H, W) triangle at each cell center, as ``rasterize`` finds it, and (C, H, W) values; any where there is none.
+    """
+    index, planes = _nearest(points, triangles, size)
+    # Values change as evenly over a triangle as weights do.
+    changes = (values.permute(2, 1, 0)[:, :, None] * planes[:, :3]).sum(1)
+    return index, _even(changes, planes[0, 3:], index)
+
+
+def _nearest(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(H, W) the nearest triangle at every cell of a lattice, and how its three weights change over it.
+
+    The latter are (3, 5, T): each weight at the triangle's first cell, its changes to the right and down, and that
+    cell's column and row.
+    """
     height, width = size
     (ax, bx, cx), (ay, by, cy), (az, bz, cz) = (points[:, axis][triangles].unbind(1) for axis in range(3))
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     left, columns = _span(ax, bx, cx, width)
     top, rows = _span(ay, by, cy, height)
     # Weights, and with them depth, change evenly from cell to cell: told at a triangle's first cell.
-    x, y = left + 0.5, top + 0.5
-    first = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area, (by - cy) / area, (cx - bx) / area
-    second = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area, (cy - ay) / area, (ax - cx) / area
-    third = 1 - first[0] - second[0], -first[1] - second[1], -first[2] - second[2]
-    planes = (*first, *second, *third)
-    depth = tuple(az * u + bz * v + cz * w for u, v, w in zip(first, second, third))
+    x, y, turned = left + 0.5, top + 0.5, area > 1e-9
+    first = torch.stack([(bx - x) * (cy - y) - (by - y) * (cx - x), by - cy, cx - bx])
+    second = torch.stack([(cx - x) * (ay - y) - (cy - y) * (ax - x), cy - ay, ax - cx])
+    weights = torch.stack([first, second]) / torch.where(turned, area, 1.0)
+    third = torch.stack([1 - weights[0, 0] - weights[1, 0], *(-weights[0, 1:] - weights[1, 1:])])
+    weights = torch.cat([weights, third[None]])
+    depth = az * weights[0] + bz * weights[1] + cz * weights[2]
+    planes = torch.cat([weights, torch.stack([left, top]).expand(3, -1, -1)], 1)
 
     # Each line of a triangle's cells is narrowed to those inside it.
-    seen = (area > 1e-9) & (columns > 0)
-    which, down = _counted(torch.where(seen, rows, 0))
-    start, end = torch.zeros_like(down), columns[which] - 1
-    for value, across, along in zip(planes[::3], planes[1::3], planes[2::3]):
-        slope, lacking = across[which], -TOUCHED - torch.addcmul(value[which], along[which], down)
-        start = torch.where(slope > 0, torch.maximum(start, lacking / slope), start)
-        end = torch.where(slope < 0, torch.minimum(end, lacking / slope), end)
-        # Along an edge that lies level, all of a line's cells are inside or none.
-        end = torch.where((slope == 0) & (lacking > 0), -1.0, end)
-    start = start.ceil()
+    which, down = _counted(torch.where(turned & (columns > 0), rows, 0))
+    value, slope, along = weights.index_select(2, which).unbind(1)
+    lacking = -TOUCHED - torch.addcmul(value, along, down)
+    at = lacking / slope
+    start = torch.where(slope > 0, at, 0.0).amax(0).clamp_min_(0).ceil_()
+    end = torch.where(slope < 0, at, columns[which] - 1).amin(0).minimum(columns[which] - 1)
+    # Along an edge that lies level, all of a line's cells are inside or none.
+    end = torch.where(((slope == 0) & (lacking > 0)).any(0), -1.0, end)
     line, right = _counted((end.floor() - start + 1).clamp(min=0))
     which, down, right = which[line], down[line], start[line] + right
 
-    away = _even(depth, which, right, down)
-    cell = ((top * width + left)[which] + down * width + right).long()
+    there, across, along, column, row = torch.cat([depth, planes[0, 3:]]).index_select(1, which)
+    away = torch.addcmul(torch.addcmul(there, across, right), along, down)
+    cell = ((row + down) * width + column + right).long()
     nearest = away.new_full((height * width,), torch.inf).scatter_reduce_(0, cell, away, "amin")
     front = torch.where(away == nearest[cell], which, -1)
     index = front.new_full((height * width,), -1).scatter_reduce_(0, cell, front, "amax").view(height, width)
-    shown = index.clamp(min=0)
-    right = torch.arange(width).to(points) - left[shown]
-    down = torch.arange(height).to(points)[:, None] - top[shown]
-    one, two = _even(first, shown, right, down), _even(second, shown, right, down)
-    return index, torch.stack([one, two, 1 - one - two]) * (index >= 0)
+    return index, planes
 
 
 def _span(a: Tensor, b: Tensor, c: Tensor, limit: int) -> tuple[Tensor, Tensor]:
@@ -117,10 +136,18 @@ def _counted(count: Tensor) -> tuple[Tensor, Tensor]:
     return which, place.to(count)
 
 
-def _even(plane: Sequence[Tensor], which: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """What changes evenly over a triangle, some cells right of and below its first."""
-    value, across, along = (part[which] for part in plane)
-    return torch.addcmul(torch.addcmul(value, across, right), along, down)
+def _even(changes: Tensor, first: Tensor, index: Tensor) -> Tensor:
+    """(C, H, W) what changes evenly over each cell's triangle.
+
+    ``changes`` are (C, 3, T) values at a triangle's ``first`` cell (2, T), and how they change to the right and down.
+    """
+    flat, (height, width) = index.clamp(min=0).flatten(), index.shape
+    column, row = first.index_select(1, flat).view(2, height, width)
+    value, across, along = changes.transpose(0, 1).flatten(0, 1).index_select(1, flat).view(3, -1, height, width)
+    right = torch.arange(width).to(first) - column
+    down = torch.arange(height).to(first)[:, None] - row
+    there: Tensor = value.addcmul_(across, right).addcmul_(along, down)
+    return there
 
 
 def interpolate(index: Tensor, barycentric: Tensor, values: Tensor) -> Tensor:
@@ -136,6 +163,8 @@ def fill(values: Tensor, known: Tensor) -> Tensor:
 
     Gortler et al., The Lumigraph, 1996.
     """
+    if bool((known > 0).all()):
+        return values
     if min(values.shape[-2:]) < 2:
         mean = (values * known).sum((-2, -1), keepdim=True) / known.sum().clamp(min=1e-12)
         return torch.where(known > 0, values, mean)
@@ -187,10 +216,21 @@ def spline(values: Tensor, origin: tuple[float, float], step: float, size: tuple
         step: Pixels per cell.
         size: Height and width of the picture, whose pixel centers lie at half numbers.
     """
-    channels, height, width = values.shape
-    across = _mix(values.permute(2, 0, 1).reshape(width, -1), size[1], origin[0], step)
-    turned = across.view(size[1], channels, height).permute(2, 1, 0).reshape(height, -1)
-    return _mix(turned, size[0], origin[1], step).view(size[0], channels, size[1]).transpose(0, 1).contiguous()
+    channels, height, _ = values.shape
+    across = _across(values, origin[0], step, size[1]).permute(2, 1, 0).reshape(height, -1)
+    return _mix(across, size[0], origin[1], step).view(size[0], channels, size[1]).transpose(0, 1)
+
+
+def places(values: Tensor, origin: tuple[float, float], step: float, size: tuple[int, int]) -> Tensor:
+    """``spline`` of (2, h, w) positions, as (H, W, 2)."""
+    across = _across(values, origin[0], step, size[1]).permute(2, 0, 1).reshape(values.shape[1], -1)
+    return _mix(across, size[0], origin[1], step).view(*size, 2)
+
+
+def _across(values: Tensor, origin: float, step: float, width: int) -> Tensor:
+    """(width, C, h) pixels along the rows of (C, h, w) lattice values."""
+    channels, height, cells = values.shape
+    return _mix(values.permute(2, 0, 1).reshape(cells, -1), width, origin, step).view(width, channels, height)
 
 
 def _mix(cells: Tensor, pixels: int, origin: float, step: float) -> Tensor:

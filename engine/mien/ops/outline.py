@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mien.ops.choose import few
+
 TOGETHER = 0.02
 """Pixels between corners that count as one."""
-WORD = 8
-"""Truth values in a number of 64 bits."""
 STRAIGHT = 0.004
 """Share of the pixels by which corners may be apart, by which a corner that is left out may lie off the new piece."""
 
@@ -36,7 +36,7 @@ def outline(matte: Tensor, inside: Tensor, apart: float = 0.0) -> Outline:
     """
     height, width = matte.shape
     signs = inside.reshape(-1)
-    across, down = _changes(signs, 1), _changes(signs, width)
+    across, down = few(signs[1:] != signs[:-1]), few(signs[width:] != signs[:-width])
     across = across[across % width != width - 1]
     # Crossings along rows, then those along columns: row and column of the pixel before.
     key = torch.cat([across, down])
@@ -52,18 +52,6 @@ def outline(matte: Tensor, inside: Tensor, apart: float = 0.0) -> Outline:
     near = torch.linalg.vector_norm(corners[links] - corners[:, None], dim=-1) < TOGETHER
     links = torch.where(near, _past(links), links)
     return Outline(corners, corners[links] - corners[:, None])
-
-
-def _changes(signs: Tensor, step: int) -> Tensor:
-    """Where in a row of truth values the one ``step`` further on differs."""
-    count = max(0, len(signs) - step)
-    differ = signs.new_zeros(-(-count // WORD) * WORD)
-    torch.ne(signs[step:], signs[: len(signs) - step], out=differ[:count])
-    words = differ.view(-1, WORD)
-    # Nearly all are alike: they are looked through eight at once.
-    some = words.view(torch.int64).nonzero()[:, 0]
-    word, place = words[some].nonzero().unbind(1)
-    return some[word] * WORD + place
 
 
 def _past(links: Tensor) -> Tensor:

@@ -38,10 +38,14 @@ def look_up(levels: Sequence[Image], coordinates: Tensor, level: Tensor) -> Imag
     Args:
         levels: The picture, each next one ``shrink``'s.
         coordinates: (x, y).
-        level: (H, W) fractional level; between two, both are read and mixed.
+        level: (H, W), or (1, 1) for all, fractional level; between two, both are read and mixed.
     """
     width, height = levels[0].shape[-1], levels[0].shape[-2]
-    places = torch.stack([coordinates[..., 0] * (2 / width) - 1, coordinates[..., 1] * (2 / height) - 1], -1)[None]
+    lines, columns = coordinates.shape[:2]
+    # As long rows of numbers: operations on pairs cost many times as much.
+    scale = coordinates.new_tensor([2 / width, 2 / height]).repeat(columns)
+    less = coordinates.new_full((), -1.0)
+    places = torch.addcmul(less, coordinates.reshape(lines, -1), scale).view(1, lines, columns, 2)
     first, last = (int(v) for v in (level.amin().floor(), level.amax().ceil()))
     first, last = (min(v, len(levels) - 1) for v in (first, last))
     level = level.clamp(first, last)
