@@ -102,12 +102,27 @@ def test_highlights_and_negatives_of_the_face_survive_shading() -> None:
     assert (lit[:, 43, 40] == 0).all()
 
 
-def test_amount_says_how_much_where() -> None:
-    picture, amount = skin(), disc(10)
+def test_what_is_spared_stays() -> None:
+    picture, spared = skin(), disc(10)
     light = torch.full((3, OVER.rows.shape[0], OVER.columns.shape[0]), 0.5)
-    lit = shade(picture, light, OVER, amount)
-    assert torch.equal(lit[:, amount[0] == 0], picture[:, amount[0] == 0])
-    assert torch.allclose(lit[:, amount[0] == 1], shade(picture, light, OVER)[:, amount[0] == 1])
+    lit = shade(picture, light, OVER, spared=spared)
+    assert torch.equal(lit[:, spared[0] == 1], picture[:, spared[0] == 1])
+    assert torch.allclose(lit[:, spared[0] == 0], shade(picture, light, OVER)[:, spared[0] == 0])
+    assert torch.allclose(lit, picture * torch.exp(0.5 * (1 - spared)))
+    assert torch.allclose(shade(picture, light, OVER, 0.4, spared), picture * torch.exp(0.2 * (1 - spared)))
+
+
+@pytest.mark.parametrize("height", [1, 2, 160, 203])
+def test_light_between_rows_is_that_of_every_pixel(height: int) -> None:
+    over = lattice((height, 64), 40.0, torch.zeros(()))
+    generator = torch.Generator().manual_seed(2)
+    picture = torch.rand(2, 3, height, 64, generator=generator) - 0.1
+    light = 0.3 * torch.randn(2, 3, len(over.rows), len(over.columns), generator=generator)
+    exact = picture * spread(light, over).exp()
+    # A field whose every knot is of its own is as uneven as any can be.
+    assert torch.allclose(shade(picture, light, over), exact, atol=3e-3)
+    assert float((shade(picture, light, over) - exact).square().mean().sqrt()) < 3e-4
+    assert torch.equal(shade(picture, 0 * light, over), picture)
 
 
 def test_a_proxy_finds_the_same_light() -> None:
@@ -132,14 +147,13 @@ def test_batches_equal_loops() -> None:
         assert torch.allclose(shade(fronts[n], alone, OVER), together[n], rtol=1e-5)
 
 
-def test_some_rows_tell_the_light_where_knots_are_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_rows_tell_the_light_where_knots_are_far_apart() -> None:
     drawn = torch.Generator().manual_seed(4)
     front, back = (0.3 + 0.1 * torch.rand(3, 480, 300, generator=drawn) for _ in range(2))
     back = back * torch.linspace(0.5, 2.0, 480)[:, None]
     matte, over = torch.ones(1, 480, 300), lattice((480, 300), 80.0, front)
     some = light.measure(front, back, matte, 5.0, over)
-    monkeypatch.setattr(light, "ROWS", 10_000)
-    whole = light.measure(front, back, matte, 5.0, over)
+    whole = light.measure(front, back, matte, 5.0, over, 10_000)
     assert float(some.weight.sum()) == pytest.approx(float(whole.weight.sum()) / 5, rel=0.02)
     assert torch.allclose(some.cover, whole.cover, atol=1e-4)
     known = whole.weight > 0.2 * whole.weight.amax()

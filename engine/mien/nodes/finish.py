@@ -61,10 +61,10 @@ def relight(
     back = under(placed, plate)
     spared = eyes_and_mouth(placed, face)
     over = around(placed, size / 2)
-    sums = light.measure(placed.image, back, placed.matte * (1 - spared), white, over)
+    sums = light.measure(placed.image, back, torch.addcmul(placed.matte, placed.matte, spared, value=-1), white, over)
     field = light.broad(sums, white, 1.5)
     level = (field * field.new_tensor(LUMINANCE)[:, None, None]).sum(-3, keepdim=True)
-    lit = light.shade(placed.image, torch.lerp(level, field, tint), over, strength * (1 - protect * spared))
+    lit = light.shade(placed.image, torch.lerp(level, field, tint), over, strength, protect * spared)
     return pasted(layer, lit, rows, columns)
 
 
@@ -152,7 +152,7 @@ def join(
             continue
         part = cut(layer, rows, columns)
         over = around(part, SEAM)
-        sums = light.measure(part.image, under(part, plate), part.matte, white, over)
+        sums = light.measure(part.image, under(part, plate), part.matte, white, over, seam.ROWS)
         field = seam.gradient(sums, white) if knots is None else seam.multiband(sums, white, knots)
         share = 1 - abs(step) / (reach + 1)
         total, weight = total.to(field) + share * lattices.moved(field, over, here), weight + share

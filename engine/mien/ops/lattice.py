@@ -50,15 +50,15 @@ def spread(field: Tensor, over: Lattice) -> Tensor:
     return (over.rows.mT @ field) @ over.columns
 
 
-def bands(over: Lattice, width: int) -> Iterator[tuple[slice, slice, Tensor]]:
+def bands(over: Lattice, width: int, share: float = 1.0) -> Iterator[tuple[slice, slice, Tensor]]:
     """Rows of a picture ``width`` pixels wide, so many at a time as stay in a processor's cache: which rows, which rows
-    of knots they belong to, and the (k, h) weights between them."""
+    of knots they belong to, and the (k, h) weights between them. Half a ``share`` is twice as many rows."""
     height = over.rows.shape[1]
     if over.rows.device.type != "cpu":
         yield slice(0, height), slice(0, len(over.rows)), over.rows
         return
     # As many whatever the number of threads: sums are the same on any processor.
-    step = max(16, PIXELS // max(width, 1))
+    step = max(16, int(PIXELS / (share * max(width, 1))))
     for top in range(0, height, step):
         weights = over.rows[:, top : top + step]
         near = (weights > 0).any(1).nonzero()

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn import functional as F
 
 from mien.ops import lattice as knots
 from mien.ops.lattice import Lattice
+from mien.ops.region import occupied_columns
 from mien.types import Image, Matte
 
 TOE = 0.01
@@ -23,7 +24,11 @@ spectacles, what lies behind the face."""
 OFTEN = 2
 """How many times what stands out is found anew."""
 ROWS = 16
-"""Rows from knot to knot that are summed, where there are more."""
+"""Rows from knot to knot that tell what stands out."""
+APART = 4
+"""Rows from one whose light is an exponential to the next, at most: between them it runs straight."""
+SMOOTH = 8
+"""Such rows from knot to knot, at least."""
 MOST = math.log(8)
 """Largest light that is ever put on or taken away."""
 NOTHING = 1e-30
@@ -45,16 +50,16 @@ class Sums:
     cover: Tensor
 
 
-def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice) -> Sums:
+def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice, most: int = ROWS) -> Sums:
     """Sum two pictures under a matte at the knots of ``over``.
 
     Where either is infinite, undefined or near ``white``, neither counts: highlights lie on the skin, they are not the
-    light that falls on it everywhere.
+    light that falls on it everywhere. At ``most`` so many rows from knot to knot are summed, where there are more.
     """
     down = front.new_zeros(*matte.shape[:-3], 8, len(over.rows), matte.shape[-1])
     # Where many rows tell of a knot, some of them tell as much.
-    every = max(1, matte.shape[-2] // (ROWS * max(1, len(over.rows) - 3)))
-    for rows, near, weights in knots.bands(over, matte.shape[-1]):
+    every = max(1, matte.shape[-2] // (most * max(1, len(over.rows) - 3)))
+    for rows, near, weights in knots.bands(over, matte.shape[-1], 1 / every):
         first = -rows.start % every
         some = slice(rows.start + first, rows.stop, every)
         layers = _weighted(front[..., some, :], back[..., some, :], matte[..., some, :], white)
@@ -105,7 +110,7 @@ def trusted(sums: Sums, white: float, expected: Tensor) -> Tensor:
     Knots share pixels: beside one that is not believed, none is.
     """
     far = ((ratio(sums, white) - expected) / ODD).square().mean(-3, keepdim=True) * (sums.weight > NOTHING)
-    return torch.exp(-0.5 * max_pool2d(far.view(-1, 1, *far.shape[-2:]), 3, 1, 1).view(far.shape))
+    return torch.exp(-0.5 * F.max_pool2d(far.view(-1, 1, *far.shape[-2:]), 3, 1, 1).view(far.shape))
 
 
 def broad(sums: Sums, white: float, radius: float) -> Tensor:
@@ -116,17 +121,44 @@ def broad(sums: Sums, white: float, radius: float) -> Tensor:
     return light
 
 
-def shade(image: Image, light: Tensor, over: Lattice, amount: Tensor | None = None) -> Image:
+def shade(image: Image, light: Tensor, over: Lattice, amount: float = 1.0, spared: Matte | None = None) -> Image:
     """Put a (..., 3, n, m) field of light on a picture: light of 0 leaves it bit for bit, and black stays black.
 
-    ``amount`` (..., 1, H, W) says how much of it, pixel by pixel; none is all of it.
+    ``amount`` says how much of it, ``spared`` (..., 1, H, W) how much less, pixel by pixel: where that is 1 the picture
+    stays.
     """
-    across = light.clamp(-MOST, MOST) @ over.columns
+    across = (amount * light.clamp(-MOST, MOST)) @ over.columns
     shape = torch.broadcast_shapes(image.shape[:-3], light.shape[:-3])
     lit = image.new_empty(*shape, *image.shape[-3:])
-    for rows, near, weights in knots.bands(over, image.shape[-1]):
-        field = weights.mT @ across[..., near, :]
-        if amount is not None:
-            field.mul_(amount[..., rows, :])
-        torch.mul(image[..., rows, :], field.exp_(), out=lit[..., rows, :])
+    every = max(1, min(APART, over.rows.shape[-1] // (SMOOTH * max(1, len(over.rows) - 3))))
+    for rows, near, weights in knots.bands(over, image.shape[-1], 1 / every):
+        height = rows.stop - rows.start
+        gains = (weights[:, _told(height, every)].mT @ across[..., near, :]).exp_()
+        gains = _between(gains, every, height)
+        torch.mul(image[..., rows, :], gains, out=lit[..., rows, :])
+        columns = slice(0, 0) if spared is None else occupied_columns(spared[..., rows, :])
+        if spared is not None and columns.start < columns.stop:
+            here = (..., rows, columns)
+            field = (weights.mT @ across[..., near, columns]).mul_(1 - spared[here])
+            torch.mul(image[here], field.exp_(), out=lit[here])
     return lit
+
+
+def _told(height: int, every: int) -> list[int]:
+    """Every so many of some rows, and those that are left after them."""
+    last = max(0, height - 1) // every * every
+    return [*range(0, last, every), *range(last, height)]
+
+
+def _between(gains: Tensor, every: int, height: int) -> Tensor:
+    """(..., h, W) gains on straight lines between those of the rows that are told."""
+    if gains.shape[-2] == height:
+        return gains
+    groups = (height - 1) // every
+    between = gains.new_empty(*gains.shape[:-2], height, gains.shape[-1])
+    between[..., groups * every :, :] = gains[..., groups:, :]
+    steps = between[..., : groups * every, :].unflatten(-2, (groups, every))
+    first, second = gains[..., :groups, :], gains[..., 1 : groups + 1, :]
+    for step in range(every):
+        torch.lerp(first, second, step / every, out=steps[..., step, :])
+    return between

@@ -17,6 +17,8 @@ FIRM = 4.0
 WIDE = 8.0
 """Knots over which light is averaged that tells what to expect at the rim."""
 BANDS = 4
+ROWS = 8
+"""Rows from knot to knot that are summed: at a rim, knots lie close and its light is that of many."""
 
 
 def gradient(sums: Sums, white: float) -> Tensor:
