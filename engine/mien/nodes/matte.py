@@ -70,9 +70,7 @@ def face_matte(
     shaped = kept.shaped("hull", outline)
     if source != "both":
         return shaped
-    both, here = torch.zeros_like(outline), (..., *region.occupied(outline))
-    torch.minimum(outline[here], layer.matte[here], out=both[here])
-    return shaped.shaped("face", both)
+    return shaped.shaped("face", torch.minimum(outline, layer.matte))
 
 
 def matte_edge(

@@ -1,9 +1,11 @@
 """Mattes from outlines: exact area coverage of polygons, and the outline of a face."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardshrink
 
 from mien import mesh
 from mien.types import Matte, Points
@@ -55,12 +57,12 @@ def surface_matte(points: Points, triangles: Tensor, corner: tuple[int, int], si
     a, b, c = place[triangles].unbind(1)
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     front = triangles[turn > 0]
-    starts = torch.cat([front[:, 0], front[:, 1], front[:, 2]])
-    ends = torch.cat([front[:, 1], front[:, 2], front[:, 0]])
+    starts, ends = front.flatten(), front.roll(-1, 1).flatten()
     # Edges shared by two triangles run both ways; what is left over is the outline.
     count = len(points)
-    forward, backward = starts * count + ends, ends * count + starts
-    outline = ~torch.isin(forward, backward)
+    back = torch.zeros(count * count, dtype=torch.bool, device=points.device)
+    back[ends * count + starts] = True
+    outline = ~back[starts * count + ends]
     return coverage(place[starts[outline]], place[ends[outline]], corner, size)[None]
 
 
@@ -100,13 +102,22 @@ def _covered(a: Tensor, b: Tensor, size: tuple[int, int]) -> Tensor:
     across = middle[:, 0].clamp(0, width)
     column = across.floor().clamp(max=width - 1).long()
     share = across - column
-    total = a.new_zeros(height * (width + 1))
-    total = total.index_add(0, row * (width + 1) + column, rise * (1 - share))
-    total = total.index_add(0, row * (width + 1) + column + 1, rise * share)
-    area = total.view(height, width + 1).cumsum(1)[:, :width].float().abs_()
+    key = row * (width + 1) + column
+    places, order = torch.cat([key, key + 1]).sort(stable=True)
+    total = torch.cat([rise * (1 - share), rise * share])[order].cumsum(0).abs_()
+    # Between them nothing changes; what comes after a row's last pixel holds from the next row's first on.
+    line = places.div(width + 1, rounding_mode="floor")
+    places = places - line
+    end = torch.cat([places, places.new_tensor([height * width])])
+    last = end[1:] > places
+    places, area = places[last], total[last].float()
+    lengths = torch.diff(places, append=places.new_tensor([height * width]))
     # Sums of cancelling edges leave crumbs, but outside means untouched.
-    area.masked_fill_(area < CRUMB, 0.0)
-    return area.masked_fill_(area > 1 - CRUMB, 1.0)
+    area = torch.where(area > 1 - CRUMB, 1.0, hardshrink(area, CRUMB))
+    before = int(places[0]) if len(places) else height * width
+    covered = torch.cat([area.new_zeros(1), area])
+    counts = torch.cat([lengths.new_tensor([before]), lengths])
+    return covered.repeat_interleave(counts, output_size=height * width).view(height, width)
 
 
 def face_outline(points: Points, scheme: str, forehead: float, brow: float = 1.0) -> Points:
@@ -129,7 +140,7 @@ def lower_forehead(points: Points, forehead: float, brow: float = 1.0) -> Points
     moved = points
     for chain, height in ((BROW_LINE, forehead), (LID_LINE, brow)):
         if height != 1:
-            above, line, share = _above(chain, points.device)
+            above, line, share = (found.to(points.device) for found in _above(tuple(chain)))
             end = (moved[line] * share[..., None].to(points)).sum(1)
             lowered = moved.clone()
             lowered[above] = torch.lerp(end, moved[above], height)
@@ -137,7 +148,8 @@ def lower_forehead(points: Points, forehead: float, brow: float = 1.0) -> Points
     return moved
 
 
-def _above(points: list[int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+@cache
+def _above(points: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Points above a line through others, and for each the two between which it lies, with their shares."""
     x, y = mesh.CANONICAL[:, 0], mesh.CANONICAL[:, 1]
     # From the right of the person to the left, and level beyond the ends.
@@ -150,7 +162,7 @@ def _above(points: list[int], device: torch.device) -> tuple[Tensor, Tensor, Ten
     left, right = chain[place - 1], chain[place]
     part = ((x[above] - x[left]) / (x[right] - x[left]).clamp_min(1e-6)).clamp(0, 1)
     line, share = torch.stack([left, right], 1), torch.stack([1 - part, part], 1)
-    return above.to(device), line.to(device), share.to(device)
+    return above, line, share
 
 
 def _outline68(points: Tensor, forehead: float, brow: float) -> Tensor:
@@ -198,8 +210,7 @@ def _cut(a: Tensor, b: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
         edges.append(edge[good])
         places.append(place[good])
     edge, place = torch.cat(edges), torch.cat(places)
-    order = place.argsort(stable=True)
-    order = order[edge[order].argsort(stable=True)]
+    order = (2.0 * edge + place).argsort(stable=True)
     edge, place = edge[order], place[order]
     points = a[edge] + (b - a)[edge] * place[:, None]
     same = edge[1:] == edge[:-1]
