@@ -185,8 +185,9 @@ def under(layer: Layer, plate: Plate) -> Image:
 
 def around(layer: Layer, step: float) -> Lattice:
     """A lattice over a layer that holds on to the middle of its matte, its knots ``step`` face widths apart."""
-    matte = layer.matte.nan_to_num(0.0)
-    down, across = (matte.sum((-3, axis)) for axis in (-1, -2))
+    down, across = (layer.matte.sum((-3, axis)) for axis in (-1, -2))
+    if not bool(torch.isfinite(down.sum())):
+        down, across = (layer.matte.nan_to_num(0.0).sum((-3, axis)) for axis in (-1, -2))
     middle = [(line * (torch.arange(len(line)).to(line) + 0.5)).sum() / line.sum() for line in (across, down)]
     x, y = torch.stack(middle).tolist()
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
