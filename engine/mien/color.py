@@ -372,10 +372,17 @@ class _Glance:
     table: Tensor
 
     def __call__(self, image: Image) -> Tensor:
-        place = to_log(image.float()).movedim(-3, -1) * (2 / GLANCED) - 1
-        grid = place.flip(-1).reshape(1, 1, 1, -1, 3)
-        found = functional.grid_sample(self.table.to(image)[None], grid, "bilinear", "border", align_corners=True)
-        return found[0, :, 0, 0].reshape(3, *place.shape[:-1]).movedim(0, -3)
+        count = self.table.shape[-1]
+        place = (to_log(image.float()) * ((count - 1) / GLANCED)).clamp_(0, count - 1)
+        red, green, blue = place.movedim(-3, 0).reshape(3, 1, -1)
+        # As one tall picture of red's slices, of which two are read: a third of what the box of them takes.
+        tall = self.table.to(image).view(1, 3, count * count, count)
+        near = red.floor().clamp_(max=count - 2)
+        down, across = near * count + green, blue * (2 / (count - 1)) - 1
+        scale = 2 / (count * count - 1)
+        both = [torch.stack([across, (down + more) * scale - 1], -1)[None] for more in (0, count)]
+        low, high = (functional.grid_sample(tall, grid, "bilinear", "border", align_corners=True) for grid in both)
+        return torch.lerp(low, high, red - near).reshape(3, *place.shape[:-3], *place.shape[-2:]).movedim(0, -3)
 
 
 @lru_cache(maxsize=8)

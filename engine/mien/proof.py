@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,8 +42,7 @@ def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
         result[here] = show(over(shrunk(layer.image[part], factor), back[here], matte[here]))
     joined = torch.cat([seen, result, matte.expand(3, -1, -1)], -1)
     levels = (joined.nan_to_num(0.0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-    packed: NDArray[np.uint8] = levels.movedim(0, -1).contiguous().cpu().numpy()
-    return packed
+    return np.asarray(cv2.merge(list(levels.cpu().numpy())), np.uint8)
 
 
 def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:
