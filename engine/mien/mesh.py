@@ -80,6 +80,7 @@ def _rigid() -> list[int]:
 
 
 RIGID: list[int] = _rigid()
+_RIGID = torch.tensor(RIGID)
 """Points that expression moves least: forehead, temples, nose, cheekbones."""
 
 
@@ -128,13 +129,20 @@ def pose_of(points: Tensor, weight: Tensor | None = None) -> Pose:
         points: (..., 468, 3) positions.
         weight: (..., 468) trust in each point, all equal if None.
     """
+    rotation, scale, translation = similarity_of(points, weight)
+    yaw, pitch, roll = angles_of(rotation)
+    return Pose(yaw, pitch, roll, rotation, scale, translation)
+
+
+def similarity_of(points: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotation (..., 3, 3), scale and translation (..., 3) of ``pose_of``."""
     if points.shape[-2:] != (POINTS, 3):
         raise ValueError(f"expected points (..., {POINTS}, 3), got {tuple(points.shape)}")
-    points = points if points.dtype == torch.float64 else points.float()
-    goal = points[..., RIGID, :]
-    share = torch.ones_like(goal[..., :1]) if weight is None else weight.to(goal)[..., RIGID, None]
+    points, rigid = points if points.dtype == torch.float64 else points.float(), _RIGID.to(points.device)
+    goal = points.index_select(-2, rigid)
+    share = torch.ones_like(goal[..., :1]) if weight is None else weight.to(goal)[..., rigid, None]
     share = share / share.sum(-2, keepdim=True).clamp_min(1e-12)
-    source = CANONICAL.to(goal)[RIGID].expand_as(goal)
+    source = CANONICAL[_RIGID].to(goal).expand_as(goal)
     source_mean = (share * source).sum(-2, keepdim=True)
     goal_mean = (share * goal).sum(-2, keepdim=True)
     source_offset, goal_offset = source - source_mean, goal - goal_mean
@@ -146,8 +154,7 @@ def pose_of(points: Tensor, weight: Tensor | None = None) -> Pose:
     spread = (share * source_offset.square()).sum((-2, -1))
     scale = (size * proper).sum(-1) / spread
     translation = goal_mean[..., 0, :] - scale[..., None] * (rotation @ source_mean[..., 0, :, None])[..., 0]
-    yaw, pitch, roll = angles_of(rotation)
-    return Pose(yaw, pitch, roll, rotation, scale, translation)
+    return rotation, scale, translation
 
 
 def angles_of(rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:

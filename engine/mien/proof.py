@@ -41,7 +41,7 @@ def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
         part = (..., down, across)
         result[here] = show(over(shrunk(layer.image[part], factor), back[here], matte[here]))
     joined = torch.cat([seen, result, matte.expand(3, -1, -1)], -1)
-    levels = (joined.nan_to_num(0.0).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+    levels = joined.nan_to_num_(0.0).clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8)
     return np.asarray(cv2.merge(list(levels.cpu().numpy())), np.uint8)
 
 

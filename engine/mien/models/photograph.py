@@ -125,7 +125,7 @@ def area_of(polygon: Sequence[Sequence[float]]) -> float:
 
 def view_of(points: Points, aspect: float) -> Tensor:
     """(3,) the direction from the viewer in the head's own axes, which roll does not change."""
-    return mesh.pose_of(points * points.new_tensor([aspect, 1.0, 1.0])).rotation[2]
+    return mesh.similarity_of(points * points.new_tensor([aspect, 1.0, 1.0]))[0][2]
 
 
 def facing_of(view: Tensor) -> Tensor:

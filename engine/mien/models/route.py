@@ -36,6 +36,7 @@ around it that shows, as a share of its width."""
 LEAST = 1e-4
 """Share of the plate below which none of it shows."""
 OVAL = torch.tensor(mesh.OVAL)
+EYES = torch.tensor([mesh.RIGHT_EYE, mesh.LEFT_EYE])
 
 
 @dataclass(frozen=True)
@@ -212,18 +213,17 @@ def _eye_targets(points: Points, source: Points, matrix: Tensor) -> Tensor:
     The eyeball does not squash when the lids move: it keeps its shape and the lids slide over it, unless the
     plate's lids are further apart than the source's, which hold no more eye to show.
     """
-    place = source[:, :2].clone()
-    for rim in (mesh.RIGHT_EYE, mesh.LEFT_EYE):
-        here, there = points[rim, :2], source[rim, :2]
-        axis, goal = here[8] - here[0], there[8] - there[0]
-        linear = matrix[:, :2]
-        linear = linear + torch.outer(goal - linear @ axis, axis) / axis.square().sum().clamp(min=1e-6)
-        free = (here - (here[8] + here[0]) / 2) @ linear.T
-        lids = there - (there[8] + there[0]) / 2
-        across = torch.stack([-goal[1], goal[0]]) / goal.norm().clamp(min=1e-6)
-        rise, limit = free @ across, lids @ across
-        within = torch.where(rise * limit > 0, rise.abs().minimum(limit.abs()) * torch.sign(rise), 0 * rise)
-        place[rim] = there + (within - limit)[:, None] * across
+    place, rims = source[:, :2].clone(), EYES.to(points.device)
+    here, there = points[rims, :2], source[rims, :2]
+    axis, goal = here[:, 8] - here[:, 0], there[:, 8] - there[:, 0]
+    missing = (goal - axis @ matrix[:, :2].T)[:, :, None] * axis[:, None]
+    linear = matrix[:, :2] + missing / axis.square().sum(1).clamp(min=1e-6)[:, None, None]
+    free = (here - (here[:, 8:9] + here[:, :1]) / 2) @ linear.mT
+    lids = there - (there[:, 8:9] + there[:, :1]) / 2
+    across = torch.stack([-goal[:, 1], goal[:, 0]], 1) / goal.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    rise, limit = (free @ across[..., None])[..., 0], (lids @ across[..., None])[..., 0]
+    within = torch.where(rise * limit > 0, rise.abs().minimum(limit.abs()) * torch.sign(rise), 0 * rise)
+    place[rims] = there + (within - limit)[..., None] * across[:, None]
     return place[mesh.EYE_TRIANGLES.to(points.device)]
 
 

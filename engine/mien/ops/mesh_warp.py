@@ -168,11 +168,25 @@ def fill(values: Tensor, known: Tensor) -> Tensor:
     if min(values.shape[-2:]) < 2:
         mean = (values * known).sum((-2, -1), keepdim=True) / known.sum().clamp(min=1e-12)
         return torch.where(known > 0, values, mean)
-    coarse_known = F.avg_pool2d(known, 2, ceil_mode=True, count_include_pad=False)
-    coarse = F.avg_pool2d(values * known, 2, ceil_mode=True, count_include_pad=False)
-    coarse = fill(coarse / coarse_known.clamp(min=1e-12), (coarse_known > 0).to(values))
-    finer = F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
-    return torch.where(known > 0, values, finer[:, : values.shape[-2], : values.shape[-1]])
+    height, width = values.shape[-2:]
+    both = F.pad(torch.cat([values * known, known]), (0, width % 2, 0, height % 2))
+    both = both[:, ::2] + both[:, 1::2]
+    both = both[..., ::2] + both[..., 1::2]
+    coarse, coarse_known = both[:-1], both[-1:]
+    finer = fill(coarse / coarse_known.clamp(min=1e-12), (coarse_known > 0).to(values))
+    for axis in (1, 2):
+        finer = _doubled(finer, axis)
+    return torch.where(known > 0, values, finer[:, :height, :width])
+
+
+def _doubled(values: Tensor, axis: int) -> Tensor:
+    """Twice as many lines along an axis, straight from one to the next."""
+    length = values.shape[axis]
+    first, last = values.narrow(axis, 0, 1), values.narrow(axis, length - 1, 1)
+    before = torch.cat([first, values.narrow(axis, 0, length - 1)], axis)
+    after = torch.cat([values.narrow(axis, 1, length - 1), last], axis)
+    near, far = torch.lerp(values, before, 0.25), torch.lerp(values, after, 0.25)
+    return torch.stack([near, far], axis + 1).flatten(axis, axis + 1)
 
 
 def extend(values: Tensor, known: Tensor) -> Tensor:
