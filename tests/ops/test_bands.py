@@ -9,7 +9,7 @@ import torch
 from mien.models.lay_back import laid_back
 from mien.ops import edge as edges
 from mien.ops import grain, motion_blur, sharpness
-from mien.ops.bands import PIXELS, bands
+from mien.ops.bands import PIXELS, bands, shown
 from mien.ops.warp import warp
 from mien.types import Grain, Plate
 
@@ -71,6 +71,23 @@ def test_every_row_is_in_one_band(share: float) -> None:
     rows = [row for band in bands(tall, share) for row in range(band.start, band.stop)]
     assert rows == list(range(1000))
     assert list(bands(torch.zeros(1, 0, 5))) == []
+
+
+def test_columns_that_are_shown_and_those_shown_wholly() -> None:
+    matte = torch.zeros(60, 100)
+    matte[10:50, 20:80] = 0.5
+    matte[10:50, 30:70] = 1.0
+    rows = [slice(0, 5), slice(15, 30), slice(45, 60)]
+    assert shown(matte, rows) == [
+        (slice(0, 0), slice(0, 0)),
+        (slice(20, 80), slice(30, 70)),
+        (slice(20, 80), slice(20, 20)),
+    ]
+    assert shown(matte, rows[1:], 5) == [(slice(15, 85), slice(35, 65)), (slice(15, 85), slice(15, 15))]
+    matte[20, 40] = torch.nan
+    assert shown(matte, rows[1:2]) == [(slice(20, 80), slice(41, 70))]
+    assert shown(matte, rows[1:2], whole=0.0) == [(slice(20, 80), slice(0, 100))]
+    assert shown(matte, []) == []
 
 
 @pytest.mark.parametrize("name", WORKS)

@@ -126,3 +126,39 @@ def test_weighing_neighbors_is_reading_them(motion: tuple[float, float], monkeyp
         assert torch.allclose(one, other, atol=0.01)
         assert (one - other).square().mean().sqrt() < 1e-3
     assert not torch.allclose(weighed[0], image, atol=0.1)
+
+
+@pytest.mark.parametrize("place", [(60, 70), (20, 8)])
+def test_what_is_wholly_shown_is_smeared_like_its_edge(place: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the picture and past its corner, side by side and all of it under its matte."""
+    y, x = torch.meshgrid(torch.arange(240.0), torch.arange(280.0), indexing="ij")
+    matte = (120.5 - torch.hypot(x - 2 * place[1], y - 2 * place[0])).div(8).clamp(0, 1)[None]
+    image = torch.rand(3, 240, 280, generator=torch.Generator().manual_seed(3)) * 4 - 0.2
+    path = torch.tensor([4.3, 2.1]).view(2, 1, 1) + torch.linspace(-0.4, 0.4, 280) * torch.ones(2, 240, 1)
+    apart = motion_blur.streak(image, matte, path)
+    monkeypatch.setattr(motion_blur, "NARROWEST", 10_000)
+    whole = motion_blur.streak(image, matte, path)
+    for one, other in zip(apart, whole):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(apart[0], whole[0]), "something was wholly shown"
+
+
+@pytest.mark.parametrize("height", [240, 243])
+def test_motion_told_for_squares_is_that_of_their_pixels(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (height, 281)
+    points = points_at(240.0, 320.0, 200.0)
+    away = points[:, :2] - torch.tensor([240.0, 320.0])
+    turning = away @ torch.tensor([[0.01, -0.02], [0.02, 0.01]]).T + torch.tensor([5.0, -3.0])
+    velocity = torch.cat([turning, torch.zeros(468, 1)], 1)
+    at = points, velocity, torch.ones(468), 200.0, (100, 200), size
+    every = motion_blur.squares(400.0)
+    assert every == 4 and motion_blur.squares(90.0) == 1
+    fine, coarse = motion_blur.velocity_field(*at), motion_blur.velocity_field(*at, every=every)
+    assert coarse.shape == (2, -(-height // 4), 71)
+    y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(281.0), indexing="ij")
+    matte = (100 - torch.hypot(x - 140, y - 120)).div(9).clamp(0, 1)[None]
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(5))
+    for uneven in (motion_blur.UNEVEN, 0.0):
+        monkeypatch.setattr(motion_blur, "UNEVEN", uneven)
+        for one, other in zip(motion_blur.streak(image, matte, fine), motion_blur.streak(image, matte, coarse, every)):
+            assert (one - other).square().mean().sqrt() < 2e-3

@@ -74,8 +74,13 @@ def test_a_known_difference_is_found_again_both_ways(variance: float) -> None:
     """Pictures that differ by noise of resampling; tolerance 0.06 square pixels and 9 %."""
     face = portrait()
     other = torch.from_numpy(
-        cv2.warpAffine(face.movedim(0, -1).numpy(), numpy.float32([[1, 0.02, -2.4], [-0.02, 1, 2.4]]), (240, 240),
-                       flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        cv2.warpAffine(
+            face.movedim(0, -1).numpy(),
+            numpy.float32([[1, 0.02, -2.4], [-0.02, 1, 2.4]]),
+            (240, 240),
+            flags=cv2.INTER_LANCZOS4,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
     ).movedim(-1, 0)
     soft, same = curve(sharpness.blur(other, variance)), curve(face)
     there, back = (sharpness.difference(*pair, NONE, NONE, 130.0)[0] for pair in ((same, soft), (soft, same)))
@@ -126,3 +131,20 @@ def test_a_matte_is_measured_inside_its_edge() -> None:
     assert float(inner.sum()) < float(matte.sum()) and bool((inner <= matte).all())
     y, x = torch.meshgrid(*(torch.arange(240) - 120.0,) * 2, indexing="ij")
     assert float(torch.hypot(x, y)[inner[0] > 0].max()) < 0.4 * 240 - 7
+
+
+@pytest.mark.parametrize(("variance", "color"), [(0.0, 1.4), (0.9, 2.3), (3.0, 3.5)])
+def test_color_is_blurred_by_its_own_variance(variance: float, color: float) -> None:
+    picture = portrait(150) * 3 - 0.1
+    result = sharpness.blur_apart(picture, variance, color)
+    bright = sharpness.luminance(picture)
+    wanted = sharpness.blur(bright, variance) + sharpness.blur(picture - bright, color)
+    assert torch.allclose(result, wanted, atol=2e-6)
+    odd = picture.clone()
+    odd[1, 40, 40], odd[:, 90, 20] = torch.inf, torch.nan
+    beside = sharpness.blur_apart(odd, variance, color)
+    assert beside[1, 40, 40].isposinf() and beside[:, 90, 20].isnan().all()
+    assert int(torch.isfinite(beside).sum()) == beside.numel() - 4
+    far = torch.ones(150, 150, dtype=torch.bool)
+    far[30:51, 30:51] = far[80:101, 10:31] = False
+    assert torch.allclose(beside[:, far], result[:, far], atol=1e-6)

@@ -12,9 +12,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mien.ops.bands import bands
+from mien.ops.bands import bands, shown
 from mien.ops.grain_field import LAGS, sums
-from mien.ops.region import occupied_columns
 from mien.types import Grain, Image, Matte
 
 SIDE = 12
@@ -276,18 +275,21 @@ def lay(
     result = torch.empty_like(image, memory_format=torch.contiguous_format)
     variance, pixels = _lacking(grain, missing)
     # Rows beside a band are drawn for its blur alone: broad bands waste little.
-    for rows in bands(image, BAND):
-        columns = occupied_columns(matte[..., rows, :])
-        for beside in (slice(0, columns.start), slice(columns.stop, image.shape[-1])):
-            result[:, rows, beside] = image[:, rows, beside]
+    parts = list(bands(image, BAND))
+    for rows, (columns, solid) in zip(parts, shown(matte[0], parts)):
+        for past in (slice(0, columns.start), slice(columns.stop, image.shape[-1])):
+            result[:, rows, past] = image[:, rows, past]
         if columns.start == columns.stop:
             continue
         here, there = image[:, rows, columns], result[:, rows, columns]
         place = (corner[0] + columns.start, corner[1] + rows.start)
         drawn, deviations = sums((here.shape[-2], here.shape[-1]), place, frame, grain, image.device)
-        raised = _raised(matte[0, rows, columns])
+        beside = slice(0, solid.start - columns.start), slice(solid.stop - columns.start, here.shape[-1])
+        raised = [_raised(matte[0, rows, columns][:, side]) for side in beside]
         for channel, (row, ends, deviation) in enumerate(zip(variance, grain.levels, deviations)):
-            spread = _spread(here[channel], [part / deviation**2 for part in row], ends).sqrt_().mul_(raised)
+            spread = _spread(here[channel], [part / deviation**2 for part in row], ends).sqrt_()
+            for side, more in zip(beside, raised):
+                spread[:, side].mul_(more)
             if pixels is not None:
                 spread.mul_(pixels[channel, rows, columns])
             torch.addcmul(here[channel], spread, drawn[channel], out=there[channel])
@@ -299,16 +301,17 @@ def _lacking(grain: Grain, missing: Tensor) -> tuple[list[list[float]], Tensor |
     missing = missing.clamp_min(0)
     alike = missing.shape[-2:] == (1, 1)
     shares = missing.flatten().tolist() if alike else [1.0] * 3
-    # The root of 0 itself takes a processor many times as long as others.
-    rows = [[max(part * share, SMALLEST) for part in row] for row, share in zip(grain.variance, shares)]
+    rows = [[max(0.0, part) * share for part in row] for row, share in zip(grain.variance, shares)]
     return rows, None if alike else missing.sqrt()
 
 
 def _spread(level: Tensor, row: Sequence[float], ends: tuple[float, float]) -> Tensor:
     """Variance ``a + b v + c v²`` of grain at every pixel of a picture."""
-    a, b = (level.new_tensor(part) for part in row[:2])
+    # The root of 0 itself takes a processor many times as long as others.
+    a, b, c = max(row[0], SMALLEST), row[1], row[2]
     level = level.clamp(max(0.0, ends[0]), max(0.0, ends[1]))
-    return torch.add(b, level, alpha=row[2]).mul_(level).add_(a)
+    slope = torch.add(level.new_tensor(b), level, alpha=c).mul_(level) if c else level.mul_(b)
+    return slope.add_(a)
 
 
 def _raised(matte: Tensor) -> Tensor:

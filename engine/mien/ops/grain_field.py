@@ -27,8 +27,11 @@ SPREAD = 73.9
 """Standard deviation of the noise."""
 FINER = 4
 """How many times finer than noise is what its sums along columns are rounded to."""
-Plan = tuple[list[list[float]], list[list[int]], list[float]]
-"""For each channel, weights of the rows of all three channels' noise, taps along x, and the spread of their sums."""
+FAINT = 1 / 256
+"""Share of the largest weight of a row below which another tells nothing."""
+Plan = tuple[list[list[tuple[int, int, int]]], list[list[int]], list[float]]
+"""For each channel, rows of noise that are weighed (of which channel, how far down, how much), taps along x, and the
+spread of their sums."""
 
 
 def field(size: tuple[int, int], corner: tuple[int, int], frame: int, grain: Grain, device: torch.device) -> Tensor:
@@ -45,12 +48,10 @@ def sums(
     tall, wide = height + 2 * LAGS, width + 2 * LAGS
     x, y = (place + start - LAGS for place, start in zip(corner, _start(frame)))
     noise = _repeating(_noise(device), (x, y), (tall, wide))
-    mixed, across, spread = _plan(grain)
+    _, across, spread = _plan(grain)
     # Each row is a sum of those on either side of it in all three channels.
-    near = (tall * torch.arange(3, device=device)[:, None] + torch.arange(2 * LAGS + 1, device=device)).view(-1)
-    rows = (torch.arange(height, device=device)[:, None] + near).repeat(3, 1)
-    weights = noise.new_tensor(mixed).repeat_interleave(height, 0)
-    down = F.embedding_bag(rows, noise.view(3 * tall, wide), per_sample_weights=weights, mode="sum")
+    taken, begins, weights = _rows(grain, height, device)
+    down = F.embedding_bag(taken, noise.view(3 * tall, wide), begins, per_sample_weights=weights, mode="sum")
     # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
     lines = _round(down, UNIT * TAP // FINER).view(3, -1)
     drawn = lines.new_empty(3, height * wide)
@@ -83,6 +84,21 @@ def _pieces(start: int, length: int) -> Iterator[tuple[int, int, int]]:
         place += count
 
 
+@lru_cache(maxsize=8)
+def _rows(grain: Grain, height: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Which rows of three channels' noise, one below the other, are summed to each row of each channel: theirs one
+    after the other, where each one's begin, and their weights."""
+    taken, counts, weights = [], [], []
+    place = torch.arange(height)[:, None]
+    for rows in _plan(grain)[0]:
+        first = torch.tensor([channel * (height + 2 * LAGS) + y for channel, y, _ in rows])
+        taken.append((place + first).view(-1))
+        counts.append(torch.full((height,), len(rows)))
+        weights.append(torch.tensor([float(weight) for *_, weight in rows]).repeat(height))
+    count = torch.cat(counts)
+    return torch.cat(taken).to(device), (count.cumsum(0) - count).to(device), torch.cat(weights).to(device)
+
+
 @lru_cache(maxsize=64)
 def _start(frame: int) -> tuple[int, int]:
     """Where on the square (x, y) a frame begins."""
@@ -93,7 +109,11 @@ def _start(frame: int) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def _plan(grain: Grain) -> Plan:
     across, down = ([kernel(line) for line in lines] for lines in (grain.across, grain.down))
-    mixed = [[float(share * tap) for share in row for tap in line] for row, line in zip(_mixing(grain.colors), down)]
+    mixed = []
+    for shares, taps in zip(_mixing(grain.colors), down):
+        rows = [(c, y, share * tap) for c, share in enumerate(shares) for y, tap in enumerate(taps)]
+        least = FAINT * max(abs(weight) for *_, weight in rows)
+        mixed.append([row for row in rows if abs(row[2]) >= least])
     spread = [SPREAD * FINER * math.hypot(*x) * math.hypot(*y) / TAP for x, y in zip(across, down)]
     return mixed, across, spread
 

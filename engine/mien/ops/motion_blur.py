@@ -1,16 +1,15 @@
 """Motion blur from a face's own motion: every pixel is smeared along the way that it goes while the shutter is open."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mien.ops import mesh_warp, region
-from mien.ops.bands import bands
+from mien.ops.bands import bands, shown
 from mien.ops.choose import choose
 from mien.ops.warp import positions, read
 from mien.types import Image, Matte, Points
@@ -150,7 +149,7 @@ def _smeared(image: Image, matte: Matte, path: Path) -> tuple[Image, Matte]:
 
 def _read(image: Image, matte: Matte, path: Path) -> tuple[Image, Matte]:
     """A picture and its matte smeared by reading between pixels, along ways that differ from each to the next."""
-    result, shown = image.clone(), torch.zeros_like(matte)
+    result, cover = image.clone(), torch.zeros_like(matte)
     layers = _premultiplied(image, matte)
     height, width = layers.shape[-2:]
     across, down = (torch.arange(1, 2 * n, 2).to(layers) / n - 1 for n in (width, height))
@@ -171,72 +170,83 @@ def _read(image: Image, matte: Matte, path: Path) -> tuple[Image, Matte]:
             there = torch.add(grid, way, alpha=(number + 0.5) / path.samples - 0.5)
             # Straight lines between pixels: a cubic would draw dark rings around glints.
             total += read(layers, there, "bilinear")
-        _settle(total.div_(path.samples), result[:, rows, columns], shown[:, rows, columns])
-    return result, shown
+        here = slice(None), rows, columns
+        _settle(total.div_(path.samples), image[here], result[here], cover[here])
+    return result, cover
 
 
 def _weighed(image: Image, matte: Matte, path: Path, strip: int) -> tuple[Image, Matte]:
     """What ``_read`` gives, as sums of neighbors whose weights follow the motion from column to column, and from strip
     to strip of rows. A processor weighs neighbors in a fraction of the time that reading takes."""
-    result, shown = image.clone(), torch.zeros_like(matte)
+    result, cover = torch.empty_like(image, memory_format=torch.contiguous_format), torch.zeros_like(matte)
     finite = bool(torch.isfinite(image.sum()))
     height, reach = image.shape[-2], path.reach
     strips = [slice(top, min(height, top + strip)) for top in range(0, height, strip)]
-    for rows, weights in zip(strips, _neighbors(path, strips, image.shape[-1])):
-        columns, solid = _seen(matte[0, max(0, rows.start - reach) : rows.stop + reach], reach)
-        if finite and solid.start < solid.stop:
+    spans = shown(matte[0], strips, reach, WHOLE)
+    for rows, (columns, solid), weights in zip(strips, spans, _neighbors(path, strips, image.shape[-1])):
+        for beside in (slice(0, columns.start), slice(columns.stop, image.shape[-1])):
+            result[:, rows, beside] = image[:, rows, beside]
+        if columns.start == columns.stop:
+            continue
+        around = [_around(picture, rows, columns, reach) for picture in (image, matte)]
+        starts, width = [columns.start], columns.stop - columns.start
+        beside_it = max(solid.start - columns.start, columns.stop - solid.stop)
+        if finite and min(solid.stop - solid.start, width - 2 * beside_it) >= NARROWEST:
             # Where all of it is shown it is smeared as it is.
-            _weigh(_around(image, rows, solid, reach), weights, reach, solid.start, result[:, rows, solid].zero_())
-            shown[:, rows, solid] = matte[:, rows, solid]
-        else:
-            solid = slice(columns.start, columns.start)
-        for part in (slice(columns.start, solid.start), slice(solid.stop, columns.stop)):
-            if part.start < part.stop:
-                layers = _premultiplied(*(_around(picture, rows, part, reach) for picture in (image, matte)))
-                total = layers.new_zeros(4, rows.stop - rows.start, part.stop - part.start)
-                _weigh(layers, weights, reach, part.start, total)
-                _settle(total, result[:, rows, part], shown[:, rows, part])
-    return result, shown
+            there = slice(columns.start + beside_it, columns.stop - beside_it)
+            seen = around[0][..., beside_it : width - beside_it + 2 * reach]
+            _weigh(seen[:, None], weights, reach, (there.start,), result[:, None, rows, there].zero_())
+            cover[:, rows, there] = 1
+            starts, width = [columns.start, there.stop], beside_it
+        places = [start - columns.start for start in starts]
+        layers = _premultiplied(*(_sides(picture, places, width + 2 * reach) for picture in around))
+        total = layers.new_zeros(4, len(starts), rows.stop - rows.start, width)
+        _weigh(layers, weights, reach, starts, total)
+        _settle(total, *(_sides(picture[:, rows], starts, width) for picture in (image, result, cover)))
+    return result, cover
 
 
-def _weigh(around: Tensor, weights: list[Weight], reach: int, first: int, total: Tensor) -> None:
-    """Add weighted neighbors to a (C, h, w) ``total`` of which (C, h + 2 reach, w + 2 reach) lie around; its columns
-    are those from ``first`` on of the ``weights``."""
+def _sides(picture: Tensor, starts: Sequence[int], width: int) -> Tensor:
+    """(C, S, h, width) columns of a (C, h, W) picture from one or two starts on, side by side in one view."""
+    planes, lines, pixels = picture.stride()
+    size = picture.shape[0], len(starts), picture.shape[1], width
+    stride = planes, (starts[-1] - starts[0]) * pixels, lines, pixels
+    return picture.as_strided(size, stride, picture.storage_offset() + starts[0] * pixels)
+
+
+def _weigh(around: Tensor, weights: list[Weight], reach: int, starts: Sequence[int], total: Tensor) -> None:
+    """Add weighted neighbors to (C, S, h, w) totals of which (C, S, h + 2 reach, w + 2 reach) lie around; their columns
+    are those from each of the ``starts`` on of the weights."""
     height, width = total.shape[-2:]
     for right, down, (start, stop), weight in weights:
-        begin, end = max(0, start - first), min(width, stop - first)
-        if begin < end:
-            top, left = reach + down, reach + right
-            seen = around[:, top : top + height, left + begin : left + end]
-            total[..., begin:end].addcmul_(seen, weight[first + begin : first + end])
+        met = [side for side, first in enumerate(starts) if start < first + width and stop > first]
+        if not met:
+            continue
+        sides, begin, end = slice(met[0], met[-1] + 1), 0, width
+        if len(met) == 1:
+            begin, end = max(0, start - starts[met[0]]), min(width, stop - starts[met[0]])
+        top, left = reach + down, reach + right
+        seen = around[:, sides, top : top + height, left + begin : left + end]
+        share = _sides(weight.view(1, 1, -1), [starts[side] + begin for side in met], end - begin)
+        total[:, sides, :, begin:end].addcmul_(seen, share)
 
 
-def _settle(total: Tensor, image: Image, matte: Matte) -> None:
-    """Lay a smeared (4, H, W) premultiplied picture over what was there, as far as it covers it; it is overwritten."""
+def _settle(total: Tensor, image: Image, result: Image, matte: Matte) -> None:
+    """Write a smeared premultiplied picture, (4, ...), over what was there as far as it covers it."""
     cover = F.hardshrink(total[3:].clamp_(0, 1), LEAST)
     shows = cover > 0
     if not bool(torch.isfinite(image.sum())):
         shows = shows & torch.isfinite(image)
-    image.copy_(choose(shows, total[:3].div_(cover.clamp_min(LEAST)), image))
+    result.copy_(choose(shows, total[:3].div_(cover.clamp_min(LEAST)), image))
     matte.copy_(cover)
 
 
 def _premultiplied(image: Image, matte: Matte) -> Tensor:
-    """(4, H, W) picture under its matte, and the matte; light that is not finite counts as none."""
-    layers = image.new_empty(4, *image.shape[-2:])
+    """(4, ...) picture under its matte, and the matte; light that is not finite counts as none."""
+    layers = image.new_empty(4, *image.shape[1:])
     torch.clamp(matte, 0, 1, out=layers[3:])
     torch.mul(image, layers[3:], out=layers[:3])
     return layers if bool(torch.isfinite(layers.sum())) else layers.nan_to_num_(0.0, 0.0, 0.0)
-
-
-def _seen(matte: Tensor, reach: int) -> tuple[slice, slice]:
-    """Columns that see anything of a face from the middle of some rows of its matte, ``reach`` rows less on either
-    side, and the most of them, side by side, that see it shown wholly and nothing else."""
-    columns = region.occupied_columns(matte, reach)
-    holes = (~(matte.amin(0) >= WHOLE)).nonzero().flatten().tolist()
-    left, right = max(pairwise([-1, *holes, matte.shape[-1]]), key=lambda pair: pair[1] - pair[0])
-    solid = slice(left + 1 + reach, right - reach)
-    return columns, solid if solid.stop - solid.start >= NARROWEST else slice(columns.start, columns.start)
 
 
 def _around(picture: Tensor, rows: slice, columns: slice, reach: int) -> Tensor:
