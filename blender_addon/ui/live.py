@@ -23,10 +23,12 @@ from ..mien.client import EngineError
 from .chain import REFUSED, show, writing
 from .props import shot_of, speaking
 
-REST = 0.4
-"""Seconds without a change after which the frame is wanted at full size."""
-LOOK, SOON = 0.025, 0.01
-"""Seconds to the next look while live is on, and while the engine works."""
+REST = 0.3
+"""Seconds after which the frame is wanted at full size: without a change, and since the proxy was composited."""
+LOOK, SOON = 0.0, 0.01
+"""Seconds to the next look while live is on, in every turn of Blender's loop, and while the engine works."""
+SEEN = 0.1
+"""Seconds after compositing in which its picture is drawn before another round begins."""
 HELD = 0.5
 """Seconds after a question for which compositing waits for the answer at most."""
 CHANGING = {"face", "matte"}
@@ -40,8 +42,9 @@ class Eye:
         self.engine: Callable[[], Any] | None = None
         self.asked = ""
         self.seen = ""
-        self.moved = 0.0
+        self.busy = 0.0
         self.fine = True
+        self.whole = False
         self.scene = 0
         self.shown: tuple[int, int] | None = None
         self.request: Any = None
@@ -86,14 +89,17 @@ def step(engine: Callable[[], Any]) -> bool:
     _noticed(scene)
     # What is on its way to the viewer comes first: anything new has it composited from the beginning.
     idle = not bpy.app.is_job_running("COMPOSITE")
-    if idle and eye.later:
+    if idle and eye.later and time.monotonic() - eye.busy > SEEN:
         _refresh(scene, set())
-    if eye.request is not None:
-        return news
-    resting = time.monotonic() - eye.moved > REST and idle
-    if eye.seen != eye.asked:
+    changed = eye.seen != eye.asked
+    if changed and _free():
         _ask_quickly(scene)
-    elif resting and not eye.fine:
+        if eye.held is not None:
+            # Else Blender would draw once for the value, and once more for the pictures that were emptied.
+            bpy.context.view_layer.update()
+    elif eye.request is not None or changed or not idle:
+        eye.busy = time.monotonic()
+    elif not eye.fine and time.monotonic() - eye.busy > REST:
         eye.fine = True
         _ask(scene, 1)
     return news
@@ -103,7 +109,15 @@ def _noticed(scene: Any) -> None:
     """See what is dialed, and since when it rests."""
     now = dialed(scene)
     if now != eye.seen:
-        eye.seen, eye.moved, eye.fine = now, time.monotonic(), False
+        eye.seen, eye.busy, eye.fine = now, time.monotonic(), False
+
+
+def _free() -> bool:
+    """Whether a proxy can be asked for: not while another is awaited; a frame at full size is given up for it."""
+    if eye.request is not None and eye.whole:
+        eye.request.cancel()
+        eye.request = None
+    return eye.request is None
 
 
 def ahead(*_: Any) -> None:
@@ -115,7 +129,7 @@ def ahead(*_: Any) -> None:
     if eye.seen == eye.asked:
         return
     _answered()
-    if eye.request is None:
+    if _free():
         _ask_quickly(scene)
 
 
@@ -177,7 +191,7 @@ def _ask(scene: Any, scale: float | None) -> None:
     except REFUSED as error:
         speaking(scene.session_uid).error = str(error)
         return
-    eye.scene, eye.since, eye.late = scene.session_uid, time.monotonic(), False
+    eye.scene, eye.since, eye.late, eye.whole = scene.session_uid, time.monotonic(), False, scale == 1
     eye.request = eye.engine().ask(
         "render", recipe=eye.recipe, folder=shot.folder, frame=scene.frame_current, write=True, scale=scale,
         viewer=f"blender {scene.session_uid}",

@@ -100,7 +100,7 @@ class Session:
             MienError: The frame cannot be shown. Cancelled: nobody waits for it any more.
         """
         started = time.perf_counter()
-        job, state, header, place, factor = self._looked_at(view, cancelled)
+        job, state, header, place, factor = self._looked_at(view, "hand over", cancelled)
         small = replace(job, chain=replace(job.chain, scale=1 / factor))
         final = view.recipe.steps[-1].name
         key = digest(step_keys(small, view.frame, final)[final], place, sorted(view.layers), view.region)
@@ -110,7 +110,7 @@ class Session:
                 layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
-        with self._pace.timed("hand over", _pixels(place) / factor**2):
+        with self._pace.timed(_last("hand over", factor), _pixels(place) / factor**2):
             picture = hand_over(self._hand, small, header, view, factor, layers)
         return Shown(
             frame=view.frame,
@@ -130,24 +130,24 @@ class Session:
             MienError: The frame cannot be shown or written. Cancelled: nobody waits for it any more.
         """
         started = time.perf_counter()
-        job, state, header, place, factor = self._looked_at(view, cancelled)
+        job, state, header, place, factor = self._looked_at(view, "place", cancelled)
         small = replace(job, chain=replace(job.chain, scale=1 / factor))
         with self._threads.few(factor > 1):
             layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
             if cancelled():
                 raise Cancelled
-            with self._pace.timed("place", _pixels(place)):
+            with self._pace.timed(_last("place", factor), _pixels(place) / factor**2):
                 written = place_frame(job, header, view.frame, factor, state, layers)
         seconds = time.perf_counter() - started
         return {"frame": view.frame, "scale": 1 / factor, "solve": state, "seconds": seconds, **written}
 
-    def _looked_at(self, view: View, cancelled: Cancel) -> tuple[Job, str, Header, Region | None, int]:
+    def _looked_at(self, view: View, last: str, cancelled: Cancel) -> tuple[Job, str, Header, Region | None, int]:
         """The job with what holds for the shot and how far that is true, what of the plate is needed, how small."""
         measure = self._measure(view.frame, cancelled)
         job, state = self._solved.complete(self.open(view.recipe), view.frame, measure)
         header = self._header(job, view.frame)
         place = self._region(job, view.frame, header)
-        return job, state, header, place, self._factor(job, view, place)
+        return job, state, header, place, self._factor(job, view, place, last)
 
     def solve(self, recipe: Recipe, tell: Tell, cancelled: Cancel = never) -> None:
         """Measure and solve what holds for the whole shot; curves are written as a render would.
@@ -361,8 +361,8 @@ class Session:
 
         return measure
 
-    def _factor(self, job: Job, view: View, place: Region | None) -> int:
-        """The whole number by which pictures are shrunk."""
+    def _factor(self, job: Job, view: View, place: Region | None, last: str) -> int:
+        """The whole number by which pictures are shrunk; ``last`` is what is done with the layers."""
         if view.scale is not None:
             factor = round(1 / view.scale) if 0 < view.scale <= 1 else 0
             if factor < 1 or abs(1 / factor - view.scale) > 1e-6:
@@ -379,7 +379,7 @@ class Session:
             keys = {name: digest(key, place) for name, key in plain.items()}
             todo = self._todo(chain, final, keys)
             pixels = _pixels(place) / factor**2
-            expected = sum(self._pace.expected(work, pixels) for work in (*todo, "hand over"))
+            expected = sum(self._pace.expected(work, pixels) for work in (*todo, _last(last, factor)))
             if expected <= view.budget:
                 return factor
         return usable[-1]
@@ -392,6 +392,11 @@ class Session:
                 nodes.append(step.node)
                 needed.update(step.inputs.values())
         return nodes
+
+
+def _last(work: str, factor: int) -> str:
+    """What is learned of the time that work on layers takes: it is other work where they are as large as the plate."""
+    return work if factor > 1 else f"{work} whole"
 
 
 def _pixels(place: Region | None) -> int:

@@ -8,7 +8,7 @@ frames change; measuring them again takes as long as the shot is long. So what w
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from mien.chain import declaration, solve, solves, with_solved
 from mien.files.curves import read_curves
 from mien.job import Job
-from mien.recipe import digest
+from mien.recipe import Step, digest
 from mien.types import FaceTrack, MienError, Series
 
 MOST = 256
@@ -47,7 +47,7 @@ class Solved:
             frame: The frame that is shown.
             measured: The value of a step in that frame.
         """
-        keys = shot_keys(job)
+        keys, given = shot_keys(job), _given(job)
         state = "fresh"
         while True:
             step, names = next(solves(job.chain), (None, ()))
@@ -59,8 +59,8 @@ class Solved:
                 keys[name] = keys[name] if found == "fresh" else digest(found, origin)
                 state = max(state, found, key=STATES.index)
                 job = replace(job, chain=with_solved(job.chain, name, value))
-            sources = {port: keys.get(name, name) for port, name in step.inputs.items()}
-            key = digest(keys[step.name], sources)
+            # Of the values themselves, whatever is dialed before them: while they are stale nothing is solved again.
+            key = _step_key(job, step, {**given, **keys})
             value, _ = self._recall(key)
             if value is None:
                 value = solve(job.chain, step).solved[step.name]
@@ -113,19 +113,26 @@ def shot_keys(job: Job) -> dict[str, str]:
 
     Made of settings and names alone, so that it costs nothing; ``frame_key`` is what a solve goes by.
     """
+    given, keys = _given(job), dict[str, str]()
+    for step in job.recipe.steps:
+        keys[step.name] = _step_key(job, step, {**given, **keys})
+    return keys
+
+
+def _given(job: Job) -> dict[str, str]:
+    """Hashes of the values that every recipe has, in all frames."""
     recipe = job.recipe
-    plate = recipe.plate
-    given = {
-        "plate": digest(plate, job.space, job.shot.missing),
+    return {
+        "plate": digest(recipe.plate, job.space, job.shot.missing),
         "track": _track_digest(job.chain.track),
         "identity": digest(recipe.identity, job.identity.digest),
     }
-    about = digest(job.colors.digest, str(job.device))
-    keys: dict[str, str] = {}
-    for step in recipe.steps:
-        sources = {port: keys.get(name) or given.get(name, name) for port, name in step.inputs.items()}
-        keys[step.name] = digest(about, step.node, sources, step.settings)
-    return keys
+
+
+def _step_key(job: Job, step: Step, known: Mapping[str, str]) -> str:
+    """Hash of a step's settings and of what it is told."""
+    sources = {port: known.get(name, name) for port, name in step.inputs.items()}
+    return digest(job.colors.digest, str(job.device), step.node, sources, step.settings)
 
 
 @lru_cache(maxsize=16)
