@@ -72,25 +72,21 @@ def measure(front: Image, back: Image, matte: Matte, white: float, over: Lattice
 
 def _weighted(front: Image, back: Image, matte: Matte, white: float) -> Tensor:
     """(..., 8, H, W) front, back and 1 under the weights that count, and the matte itself."""
-    peak = torch.maximum(front[..., :1, :, :], back[..., :1, :, :])
-    for channel in (1, 2):
-        for picture in (front, back):
-            peak = torch.maximum(peak, picture[..., channel : channel + 1, :, :])
-    # Fading out over an octave keeps grain from switching pixels on and off.
-    dim = peak.mul_(-2 / max(white, NOTHING)).add_(2).clamp_(0, 1)
-    matte = matte.clamp_min(0)
-    weight = matte * dim
     layers = front.new_empty(*matte.shape[:-3], 8, *matte.shape[-2:])
-    for start, picture in ((0, front), (3, back)):
-        torch.mul(picture, weight, out=layers[..., start : start + 3, :, :])
-    layers[..., 6:7, :, :], layers[..., 7:, :, :] = weight, matte
+    pictures, weight = layers[..., :6, :, :], layers[..., 6:7, :, :]
+    pictures[..., :3, :, :], pictures[..., 3:, :, :] = front, back
+    torch.clamp(matte, min=0, out=layers[..., 7:, :, :])
+    # Fading out over an octave keeps grain from switching pixels on and off.
+    dim = pictures.amax(-3, keepdim=True).mul_(-2 / max(white, NOTHING)).add_(2).clamp_(0, 1)
+    torch.mul(layers[..., 7:, :, :], dim, out=weight)
+    pictures.mul_(weight)
     if bool(torch.isfinite(layers.sum())):
         return layers
-    matte = matte.nan_to_num(0.0)
+    matte = matte.clamp_min(0).nan_to_num(0.0)
     sound = torch.isfinite((front + back).sum(-3, keepdim=True))
     weight = torch.where(sound, matte * dim, 0.0)
-    pictures = [picture.nan_to_num(0.0, 0.0, 0.0) * weight for picture in (front, back)]
-    return torch.cat([*pictures, weight, matte], -3)
+    known = [picture.nan_to_num(0.0, 0.0, 0.0) * weight for picture in (front, back)]
+    return torch.cat([*known, weight, matte], -3)
 
 
 def ratio(sums: Sums, white: float, radius: float = 0.0, trust: Tensor | float = 1.0) -> Tensor:
