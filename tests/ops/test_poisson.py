@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from mien.ops.poisson import clone, residual, solve
+from mien.ops.poisson import clone, residual, settle, solve
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -144,3 +144,26 @@ def test_identical_pictures_clone_to_themselves() -> None:
 def test_regions_must_agree() -> None:
     with pytest.raises(ValueError, match="same region"):
         solve(noise(3, 4, 4), torch.ones(1, 4, 5))
+
+
+@pytest.mark.parametrize("size", [(48, 45), (9, 70), (1, 6), (2, 2)])
+def test_a_field_settles_where_it_is_drawn(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(size[1])
+    values = 3 * torch.randn(2, 3, *size, generator=generator)
+    pull = 4 * torch.rand(2, 1, *size, generator=generator) * (torch.rand(2, 1, *size, generator=generator) > 0.8)
+    pull[..., 0, 0] = 1.0
+    field = settle(values, pull, torch.zeros_like(values))
+    padded = torch.nn.functional.pad(field, (1, 1, 1, 1), mode="replicate")
+    around = padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
+    wrong = around - 4 * field + pull * (values - field)
+    assert float(wrong.abs().max()) < 1e-4 * float(values.abs().max())
+    exact = solve(values.double(), torch.ones_like(pull).double(), pull=pull.double(), tolerance=1e-8)
+    assert torch.allclose(field.double(), exact, atol=2e-3)
+    again = settle(values[0], pull[0], field[0] + 0.3)
+    assert torch.allclose(again, field[0], atol=2e-3)
+
+
+def test_a_field_that_nothing_draws_stays_level() -> None:
+    values, none = torch.randn(3, 12, 15, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 12, 15)
+    assert not settle(values, none, torch.zeros_like(values)).any()
+    assert torch.allclose(settle(0 * values, none, torch.ones_like(values)), torch.ones_like(values))

@@ -6,6 +6,7 @@ whose weights are the roots of a Chebyshev polynomial: as good as twice as many 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -31,6 +32,13 @@ ALONE = 24
 """Rounds where there are none."""
 
 
+STEPS = 60
+"""Steps of conjugate gradients, at most."""
+CHECKED = 4
+"""Steps from one look at what is wrong to the next."""
+LOOSE = 1e-3
+"""A pull that holds a field and hardly draws."""
+NOTHING = 1e-30
 SMALL = 96
 """Pixels along the long side up to which neighbors are summed by products with a matrix: there calls cost, not sums."""
 
@@ -88,6 +96,53 @@ def solve(values: Tensor, free: Matte, source: Tensor | None = None, pull: Tenso
             break
         field = _cycle(grids, 0, field, drive)
     return field if bool(given.all()) else torch.where(given[..., None, None, None], field, values)
+
+
+@torch.no_grad()
+def settle(values: Tensor, pull: Tensor, start: Tensor, tolerance: float = 3e-5) -> Tensor:
+    """The field that ``solve`` gives where all is free and some of it is drawn: on small grids, in a third of the time.
+
+    By conjugate gradients (Hestenes and Stiefel 1952), made fast by the exact answer for a pull that is the same
+    everywhere, which cosines give. No gradients flow through.
+
+    Args:
+        values: (..., C, H, W), finite.
+        pull: (..., 1, H, W), not below 0: how hard each pixel is drawn to ``values``; each neighbor draws with 1.
+        start: (..., C, H, W) a guess; where nothing draws it becomes level.
+        tolerance: Largest error of the equation that is left anywhere, where the largest value is 1.
+    """
+    (down, stiff_down), (across, stiff_across) = (_waves(length, values) for length in values.shape[-2:])
+    yielding = 1 / (stiff_down[:, None] + stiff_across + LOOSE)
+    allowed = tolerance * _largest(values)[..., None, None, None]
+    field = start
+    wrong = torch.addcmul(_around(field).addcmul_(pull, values), field, 4 + pull, value=-1)
+    step = bent = size = torch.zeros_like(wrong[..., :1, :1])
+    for number in range(STEPS):
+        if number % CHECKED == 0 and bool((wrong.abs() <= allowed).all()):
+            break
+        change = down.mT @ ((down @ wrong @ across.mT) * yielding) @ across
+        before, size = size, (wrong * change).sum((-2, -1), keepdim=True)
+        share = size / before.clamp_min(NOTHING) if number else size * 0
+        step = torch.addcmul(change, step, share)
+        # What neighbors draw follows from what the change was found by.
+        bent = torch.addcmul(wrong.sub(change, alpha=LOOSE), bent, share)
+        drawn = torch.addcmul(bent, step, pull)
+        length = size / (step * drawn).sum((-2, -1), keepdim=True).clamp_min(NOTHING)
+        field, wrong = torch.addcmul(field, step, length), torch.addcmul(wrong, drawn, length, value=-1)
+    return field
+
+
+@lru_cache(maxsize=32)
+def _cosines(length: int) -> tuple[Tensor, Tensor]:
+    """The waves that a line of pixels whose ends repeat can hold, row by row, and how stiff each is."""
+    order, place = torch.arange(length, dtype=torch.float64), torch.arange(length, dtype=torch.float64) + 0.5
+    waves = torch.cos(order[:, None] * place * (torch.pi / length))
+    return waves / waves.norm(dim=1, keepdim=True), 2 - 2 * torch.cos(order * (torch.pi / length))
+
+
+def _waves(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    waves, stiffness = _cosines(length)
+    return waves.to(like), stiffness.to(like)
 
 
 @torch.no_grad()

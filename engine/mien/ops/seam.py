@@ -29,10 +29,9 @@ def gradient(sums: Sums, white: float) -> Tensor:
     """
     light = ratio(sums, white)
     rim = 4 * sums.cover * (1 - sums.cover) * (sums.weight > 0)
-    everywhere = torch.ones_like(rim)
     field = broad(sums, white, WIDE)
     for _ in range(OFTEN):
-        field = poisson.solve(light, everywhere, pull=FIRM * rim * trusted(sums, white, field))
+        field = poisson.settle(light, FIRM * rim * trusted(sums, white, field), field)
     return field
 
 
