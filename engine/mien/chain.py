@@ -164,8 +164,8 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
 
 
 def margin(chain: Chain, frame: int) -> float:
-    """Face widths around the points that the identity sees: some look at more than they draw, and say so."""
-    return max(MARGIN, float(getattr(chain.identity_at(frame), "margin", MARGIN)))
+    """Face widths around the points that the identity sees: some look at more than others, or at less, and say so."""
+    return float(getattr(chain.identity_at(frame), "margin", MARGIN))
 
 
 def around(face: Face, margin: float) -> Box:

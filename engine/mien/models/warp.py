@@ -35,9 +35,11 @@ class WarpIdentity:
 
     Attributes:
         by_parts: Any part of a region can be drawn alone.
+        margin: Face widths around the points that it draws; it looks at no plate.
     """
 
     by_parts: ClassVar[bool] = True
+    margin: ClassVar[float] = MARGIN
     sources: tuple[WarpSource, ...]
     digest: str
 

@@ -35,6 +35,8 @@ def occupied_columns(matte: Tensor, margin: int = 0) -> slice:
 
 def surrounded(part: Tensor, whole: Tensor, rows: slice, columns: slice) -> Tensor:
     """A picture with another part in some rows and columns; all else is read and written once."""
+    if part.shape == whole.shape:
+        return part
     result = torch.empty_like(whole)
     result[..., : rows.start, :], result[..., rows.stop :, :] = whole[..., : rows.start, :], whole[..., rows.stop :, :]
     result[..., rows, : columns.start] = whole[..., rows, : columns.start]
