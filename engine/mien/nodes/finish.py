@@ -151,7 +151,8 @@ def join(
         if rows.start == rows.stop:
             continue
         part = cut(layer, rows, columns)
-        over = around(part, SEAM)
+        alike = step == 0 and (part.corner, part.matte.shape) == (placed.corner, placed.matte.shape)
+        over = here if alike else around(part, SEAM)
         sums = light.measure(part.image, under(part, plate), part.matte, white, over, seam.ROWS)
         field = seam.gradient(sums, white) if knots is None else seam.multiband(sums, white, knots)
         share = 1 - abs(step) / (reach + 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.ops import lattice as knots
+from mien.ops.bands import shown
 from mien.ops.lattice import Lattice
-from mien.ops.region import occupied_columns
 from mien.types import Image, Matte
 
 TOE = 0.01
@@ -127,17 +127,24 @@ def shade(image: Image, light: Tensor, over: Lattice, amount: float = 1.0, spare
     shape = torch.broadcast_shapes(image.shape[:-3], light.shape[:-3])
     lit = image.new_empty(*shape, *image.shape[-3:])
     every = max(1, min(APART, over.rows.shape[-1] // (SMOOTH * max(1, len(over.rows) - 3))))
-    for rows, near, weights in knots.bands(over, image.shape[-1], 1 / every):
+    parts = list(knots.bands(over, image.shape[-1], 1 / every))
+    for (rows, near, weights), columns in zip(parts, _touched(spared, [rows for rows, *_ in parts])):
         height = rows.stop - rows.start
         gains = (weights[:, _told(height, every)].mT @ across[..., near, :]).exp_()
         gains = _between(gains, every, height)
         torch.mul(image[..., rows, :], gains, out=lit[..., rows, :])
-        columns = slice(0, 0) if spared is None else occupied_columns(spared[..., rows, :])
         if spared is not None and columns.start < columns.stop:
             here = (..., rows, columns)
             field = (weights.mT @ across[..., near, columns]).mul_(1 - spared[here])
             torch.mul(image[here], field.exp_(), out=lit[here])
     return lit
+
+
+def _touched(spared: Matte | None, rows: list[slice]) -> list[slice]:
+    """For each of some bands of rows, the columns in which anything is spared."""
+    if spared is None:
+        return [slice(0, 0)] * len(rows)
+    return [columns for columns, _ in shown(spared.reshape(-1, *spared.shape[-2:]).amax(0), rows)]
 
 
 def _told(height: int, every: int) -> list[int]:
