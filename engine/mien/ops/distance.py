@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from mien.ops.choose import few
 from mien.ops.outline import Outline, outline
 from mien.types import Matte
 
@@ -127,7 +128,7 @@ def _first(edge: Outline, inside: Tensor, square: Tensor, wanted: tuple[float, f
     coarse[places[:, 0], places[:, 1]] = signed
     farthest = ((best + rounding).sqrt() + 2 * radius).square() + rounding - lengths
     allowed = torch.where(_reached(signed, distance, radius, wanted), farthest, -math.inf)
-    entry = (squares <= allowed[:, None]).flatten().nonzero().squeeze(1)
+    entry = few(squares <= allowed[:, None])
     tile = entry.div(len(corners), rounding_mode="floor")
     counts = torch.bincount(tile, minlength=len(places))
     filled = counts > 0
@@ -174,8 +175,8 @@ def _divide(
     found = []
     for chosen, corners, none in _groups(tiles):
         away = _away(tiles.places[chosen], corners, edge, side * CELL, square)
-        squares = _squares(away, offsets).masked_fill_(none[..., None], FAR**2)
-        best, which = squares.min(0)
+        squares = _squares(away, none, offsets)
+        best, which = _least(squares)
         distance = (best + lengths).clamp_min_(0).sqrt_()
         places = tiles.places[chosen][:, None] * CELL + parts
         there = (places * side <= last).all(-1)
@@ -191,7 +192,7 @@ def _divide(
         apart.add_((away[..., None, 1] - nearest[..., 1]).square_()).add_(rounding)
         beaten = squares.sub_(allowed).clamp_min_(0)
         kept = beaten.square_() <= apart.mul_((2 * radius) ** 2)
-        entry = kept.permute(1, 2, 0).flatten().nonzero().squeeze(1)
+        entry = few(kept.permute(1, 2, 0))
         part = entry.div(len(corners), rounding_mode="floor")
         slot = entry - part * len(corners)
         tile = part.div(CELL**2, rounding_mode="floor")
@@ -209,9 +210,9 @@ def _exact(tiles: _Tiles, edge: Outline, inside: Tensor, square: Tensor) -> Tens
     directions = torch.cat([edge.sides / lengths.clamp_min(1e-9), lengths], -1).float()
     last = torch.tensor(inside.shape, device=inside.device) - 1
     parts = torch.cartesian_prod(*(torch.arange(CELL, device=inside.device),) * 2)
-    for chosen, corners, _ in _groups(tiles):
+    for chosen, corners, none in _groups(tiles):
         away = _away(tiles.places[chosen], corners, edge, CELL, square)
-        which = _squares(away, offsets).min(0).indices
+        which = _least(_squares(away, none, offsets))[1]
         x, y = (offsets - _chosen(away, which)).unbind(-1)
         distance = torch.hypot(x, y)
         # From the nearest corner, the nearest point mostly lies on one of the two pieces that meet there.
@@ -238,9 +239,21 @@ def _away(places: Tensor, corners: Tensor, edge: Outline, side: int, square: Ten
     return (positions - centers).float()
 
 
-def _squares(away: Tensor, offsets: Tensor) -> Tensor:
-    """(M, T, P) squared distances of a tile's corners from places in it, less those of the places from its center."""
-    return (away @ (-2 * offsets.T)).add_(away.square().sum(-1)[..., None])
+def _squares(away: Tensor, none: Tensor, offsets: Tensor) -> Tensor:
+    """(M, T, P) squared distances of a tile's corners from places in it, less those of the places from its center.
+
+    Where there is ``none``, far away.
+    """
+    norms = (away[..., 0].square() + away[..., 1].square()).masked_fill_(none, FAR**2)
+    return (away @ (-2 * offsets.T)).add_(norms[..., None])
+
+
+def _least(squares: Tensor) -> tuple[Tensor, Tensor]:
+    """(T, P) the least of (M, T, P) values, and the first place where it is: a fifth of what ``torch.min`` takes."""
+    best = squares.amin(0)
+    # What is greater ends far beyond every place.
+    places = torch.arange(len(squares), dtype=best.dtype, device=best.device)[:, None, None]
+    return best, (squares - best).mul_(1e30).add_(places).amin(0).long()
 
 
 def _chosen(away: Tensor, which: Tensor) -> Tensor:

@@ -181,12 +181,16 @@ def fill(values: Tensor, known: Tensor) -> Tensor:
 
 def _doubled(values: Tensor, axis: int) -> Tensor:
     """Twice as many lines along an axis, straight from one to the next."""
-    length = values.shape[axis]
-    first, last = values.narrow(axis, 0, 1), values.narrow(axis, length - 1, 1)
-    before = torch.cat([first, values.narrow(axis, 0, length - 1)], axis)
-    after = torch.cat([values.narrow(axis, 1, length - 1), last], axis)
-    near, far = torch.lerp(values, before, 0.25), torch.lerp(values, after, 0.25)
-    return torch.stack([near, far], axis + 1).flatten(axis, axis + 1)
+    shape = list(values.shape)
+    shape.insert(axis + 1, 2)
+    result, length = values.new_empty(shape), values.shape[axis]
+    near, far = result.select(axis + 1, 0), result.select(axis + 1, 1)
+    front, back = values.narrow(axis, 0, length - 1), values.narrow(axis, 1, length - 1)
+    near.select(axis, 0).copy_(values.select(axis, 0))
+    far.select(axis, length - 1).copy_(values.select(axis, length - 1))
+    torch.lerp(back, front, 0.25, out=near.narrow(axis, 1, length - 1))
+    torch.lerp(front, back, 0.25, out=far.narrow(axis, 0, length - 1))
+    return result.flatten(axis, axis + 1)
 
 
 def extend(values: Tensor, known: Tensor) -> Tensor:

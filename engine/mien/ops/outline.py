@@ -46,7 +46,7 @@ def outline(matte: Tensor, inside: Tensor, apart: float = 0.0) -> Outline:
     place = _crossing(matte, key, index, torch.where(falls, width, 1), length)
     corners = torch.stack([torch.where(falls, column, place), torch.where(falls, place, row)], 1)
     links = _links(matte, signs, row, column, falls, (height, width))
-    for doubled in range(math.ceil(math.log2(max(1.0, 2 * apart))) if apart else 0):
+    for doubled in range(math.ceil(math.log2(max(1.0, apart)))):
         corners, links = _thinned(corners, links, apart, 1 << doubled)
     # Where the outline runs through a pixel's center, corners fall together: look past them.
     near = torch.linalg.vector_norm(corners[links] - corners[:, None], dim=-1) < TOGETHER
