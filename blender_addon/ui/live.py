@@ -25,8 +25,8 @@ from .props import shot_of, speaking
 
 REST = 0.3
 """Seconds after which the frame is wanted at full size: without a change, and since the proxy was composited."""
-LOOK, SOON = 0.0, 0.01
-"""Seconds to the next look while live is on, in every turn of Blender's loop, and while the engine works."""
+LOOK, SOON = 0.005, 0.01
+"""Seconds to the next look while live is on, as long as Blender sleeps between turns, and while the engine works."""
 SEEN = 0.1
 """Seconds after compositing in which its picture is drawn before another round begins."""
 HELD = 0.5

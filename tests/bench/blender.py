@@ -64,7 +64,7 @@ def with_window(folder: Path, count: int, blender: str, within: str) -> int:
     scene = HERE.parent / "blender" / "scenes" / "slider.py"
     status = show(
         scene, folder / "pictures", str(archive), str(made.folder / "facts.json"), str(report), str(count),
-        blender=blender, within=within, patience=560.0, MIEN_PYTHON=sys.executable,
+        blender=blender, within=within, patience=560.0, idle=True, MIEN_PYTHON=sys.executable,
     )  # fmt: skip
     if report.is_file():
         print(f"{'':<34} {'median':>8} {'p95':>8} {'largest':>8}   load {os.getloadavg()[0]:.1f}")

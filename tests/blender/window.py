@@ -139,8 +139,7 @@ class Hands:
 
 
 def perform(hands: Hands, scene: Path, arguments: list[str]) -> Steps:
-    """Everything that a run does within Blender, the splash screen clicked away first."""
-    yield from hands.press("ESC")
+    """Everything that a run does within Blender."""
     described = importlib.util.spec_from_file_location("scene", scene)
     assert described is not None and described.loader is not None
     module = importlib.util.module_from_spec(described)
@@ -154,6 +153,7 @@ def within_blender() -> None:
 
     scene, pictures, *arguments = sys.argv[sys.argv.index("--") + 1 :]
     sys.dont_write_bytecode = True
+    bpy.context.preferences.view.show_splash = False
     hands = Hands(Path(pictures))
     steps = perform(hands, Path(scene), arguments)
 
@@ -175,8 +175,12 @@ def within_blender() -> None:
 
 
 def show(scene: Path, pictures: Path, *arguments: str, blender: str = "blender", within: str = "",
-         size: str = "1920x1080", patience: float = 300.0, **environment: str) -> int:  # fmt: skip
-    """Play a scene in a Blender of its own on a screen of its own; returns the status."""
+         size: str = "1920x1080", patience: float = 300.0, idle: bool = False, **environment: str) -> int:  # fmt: skip
+    """Play a scene in a Blender of its own on a screen of its own; returns the status.
+
+    Where events are simulated Blender never sleeps, and its loop takes all of a core even when nothing happens:
+    ``idle`` is for scenes that measure, without hands, a Blender that sleeps as an artist's does.
+    """
     user = Path(tempfile.mkdtemp(prefix="blender_window_"))
     pictures.mkdir(parents=True, exist_ok=True)
     width, height = size.split("x")
@@ -201,8 +205,8 @@ def show(scene: Path, pictures: Path, *arguments: str, blender: str = "blender",
         }  # fmt: skip
         surroundings.pop("WAYLAND_DISPLAY", None)
         program = subprocess.Popen(
-            [*prefix, blender, "--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", width,
-             height, "--python-exit-code", "2", "--python", str(Path(__file__).resolve()), "--",
+            [*prefix, blender, "--factory-startup", *([] if idle else ["--enable-event-simulate"]), "--window-geometry",
+             "0", "0", width, height, "--python-exit-code", "2", "--python", str(Path(__file__).resolve()), "--",
              str(scene.resolve()), str(pictures.resolve()), *arguments],
             env=surroundings, start_new_session=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
