@@ -36,7 +36,7 @@ SEEN = 100_000
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
 LUMINANCE = (0.2722, 0.6741, 0.0537)
-BAND = 0.25
+BAND = .15
 """Share of a band's pixels: what is done to each is little, and rows beside a band are read for its blur alone."""
 
 
@@ -147,10 +147,8 @@ def _both_ways(around: Tensor, rows: slice, near: slice, line: Sequence[float]) 
     radius, (_, planes, wide) = len(line) // 2, around.shape
     around[..., :radius] = around[..., radius : radius + 1]
     around[..., wide - radius :] = around[..., wide - radius - 1 : wide - radius]
-    place = torch.arange(rows.start - near.start, rows.stop - near.start, device=around.device)
-    taken = place[:, None] + torch.arange(-radius, radius + 1, device=around.device)
-    taken = taken.clamp_(0, len(around) - 1)
-    weights = around.new_tensor(line).repeat(len(taken), 1)
+    height = rows.stop - rows.start
+    taken, weights = _taken(rows.start - near.start, height, len(around), tuple(line), around.dtype, around.device)
     # Sums of whole rows, each read once from the cache for each tap and written once.
     down = F.embedding_bag(taken, around.flatten(1), per_sample_weights=weights, mode="sum").view(-1)
     # Laid out one after the other, all pixels are a single line; what runs over from row to row is left out.
@@ -159,8 +157,19 @@ def _both_ways(around: Tensor, rows: slice, near: slice, line: Sequence[float]) 
     for reach in range(1, radius + 1):
         for start in (radius - reach, radius + reach):
             total.add_(down[start : start + length], alpha=line[radius + reach])
-    size = planes, len(taken), wide - 2 * radius
-    return total.as_strided(size, (wide, planes * wide, 1))
+    return total.as_strided((planes, height, wide - 2 * radius), (wide, planes * wide, 1))
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _taken(
+    first: int, count: int, height: int, line: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(count, taps) which of some rows are summed to each from the ``first`` on, and their weights."""
+    radius = len(line) // 2
+    taken = torch.arange(first, first + count)[:, None] + torch.arange(-radius, radius + 1)
+    weights = torch.tensor(line, dtype=dtype).repeat(count, 1)
+    return taken.clamp_(0, height - 1).to(device), weights.to(device)
 
 
 def sharpen(image: Image, variance: float, floor: Tensor | float = 0.0) -> Image:
