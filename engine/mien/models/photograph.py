@@ -70,6 +70,12 @@ class WarpSource:
         return tuple(area_of(self.points[rim, :2].tolist()) for rim in RIMS)
 
     @cached_property
+    def lattice(self) -> tuple[list[float], list[float]]:
+        """Outer corner and cell size (x, y) of what ``bare`` is told on."""
+        corner, step = face_lattice(self.points)
+        return corner.tolist(), step.tolist()
+
+    @cached_property
     def bare(self) -> Tensor:
         """(1, SIDE, SIDE) over the face: 0 where hair hides the forehead, else 1."""
         return _without_fringe(self.image, self.points, self.facing)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from mien import mesh
-from mien.models.photograph import AROUND, CELLS, RIMS, SIDE, WarpSource, area_of, face_lattice, facing_of, view_of
+from mien.models.photograph import AROUND, CELLS, RIMS, SIDE, WarpSource, area_of, facing_of, view_of
 from mien.ops import mesh_warp, pyramid
 from mien.types import Face, Points
 
@@ -132,9 +132,7 @@ def route(sources: tuple[WarpSource, ...], points: Points, face: Face, grid: Gri
         past = torch.minimum(torch.minimum(x, source.image.shape[2] - x), torch.minimum(y, source.image.shape[1] - y))
         cell = _stretch(linear) * grid.step
         present.append(mesh_warp.ramp(past, -3 * cell, 0.0))
-        usable.append(
-            mesh_warp.ramp(past, 2 * cell, 5 * cell) * _read(source.bare, there, *face_lattice(source.points))
-        )
+        usable.append(mesh_warp.ramp(past, 2 * cell, 5 * cell) * _read(source.bare, there, *source.lattice))
     there_is, fit_for = torch.stack(present), torch.stack(usable)
     if count > 1:
         share = _shares(share * (fit_for + 1e-3))
@@ -193,10 +191,10 @@ _EYES = slice(len(mesh.SKIN_TRIANGLES), len(mesh.SKIN_TRIANGLES) + len(mesh.EYE_
 _ALL = torch.cat([mesh.TRIANGLES, _ring_triangles()])
 
 
-def _read(lattice: Tensor, places: Sequence[Tensor], corner: Tensor, step: Tensor) -> Tensor:
+def _read(lattice: Tensor, places: Sequence[Tensor], corner: list[float], step: list[float]) -> Tensor:
     """(H, W) values of a (1, SIDE, SIDE) lattice at positions (x, y) in a photograph."""
-    scales, corners = (2 / (step * SIDE)).tolist(), corner.tolist()
-    at = torch.stack([place * scale - (start * scale + 1) for place, scale, start in zip(places, scales, corners)], -1)
+    scales = [2 / (one * SIDE) for one in step]
+    at = torch.stack([place * scale - (start * scale + 1) for place, scale, start in zip(places, scales, corner)], -1)
     return grid_sample(lattice[None], at[None], padding_mode="border", align_corners=False)[0, 0]
 
 

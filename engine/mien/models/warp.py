@@ -108,7 +108,7 @@ def _draw(sources: tuple[WarpSource, ...], plate: Plate, face: Face) -> Layer:
     patch = Patch((left, top), (bottom - top, right - left), start, step, rim)
     sound, shown = mesh_warp.spline(way.shown, patch.start, step, patch.size)
     drawn = _resample(sources, way, patch, shown, image[..., *inside])
-    matte[..., 0, *inside] = torch.where(sound > 1 - LEAST, 1.0, hardshrink(sound, LEAST))
+    matte[..., 0, *inside] = 1 - hardshrink(1 - hardshrink(sound, LEAST), LEAST)
     return Layer(surrounded(drawn, image, *inside), matte, plate.corner, face.width, {"identity": matte})
 
 

@@ -102,7 +102,7 @@ def _nearest(points: Tensor, triangles: Tensor, size: tuple[int, int]) -> tuple[
 
     # Each line of a triangle's cells is narrowed to those inside it.
     which, down = _counted(torch.where(turned & (columns > 0), rows, 0))
-    value, slope, along = weights.index_select(2, which).unbind(1)
+    value, slope, along = weights.view(9, -1).T.index_select(0, which).T.contiguous().view(3, 3, -1).unbind(1)
     lacking = -TOUCHED - torch.addcmul(value, along, down)
     at = lacking / slope
     start = torch.where(slope > 0, at, 0.0).amax(0).clamp_min_(0).ceil_()
