@@ -135,6 +135,7 @@ def test_what_is_wholly_shown_is_smeared_like_its_edge(place: tuple[int, int], m
     matte = (120.5 - torch.hypot(x - 2 * place[1], y - 2 * place[0])).div(8).clamp(0, 1)[None]
     image = torch.rand(3, 240, 280, generator=torch.Generator().manual_seed(3)) * 4 - 0.2
     path = torch.tensor([4.3, 2.1]).view(2, 1, 1) + torch.linspace(-0.4, 0.4, 280) * torch.ones(2, 240, 1)
+    monkeypatch.setattr(motion_blur, "TALLEST", 48)
     apart = motion_blur.streak(image, matte, path)
     monkeypatch.setattr(motion_blur, "NARROWEST", 10_000)
     whole = motion_blur.streak(image, matte, path)

@@ -36,7 +36,7 @@ UNEVEN = 0.3
 """Pixels by which motion may change over such a strip, in either direction."""
 RIM = 2
 """Cells of the lattice past each side, so that its spline is whole."""
-TALLEST = 96
+TALLEST = 128
 """Rows of a strip, at most: what is smeared at once stays in a processor's caches."""
 WHOLE = 1 - 2**-20
 """Matte from which on all of a face is shown."""
@@ -217,18 +217,21 @@ def _sides(picture: Tensor, starts: Sequence[int], width: int) -> Tensor:
 def _weigh(around: Tensor, weights: list[Weight], reach: int, starts: Sequence[int], total: Tensor) -> None:
     """Add weighted neighbors to (C, S, h, w) totals of which (C, S, h + 2 reach, w + 2 reach) lie around; their columns
     are those from each of the ``starts`` on of the weights."""
-    height, width = total.shape[-2:]
+    width, (*_, lines, pixels) = total.shape[-1], around.stride()
+    apart, corner = starts[-1] - starts[0], around.storage_offset() + reach * (lines + pixels)
     for right, down, (start, stop), weight in weights:
         met = [side for side, first in enumerate(starts) if start < first + width and stop > first]
         if not met:
             continue
-        sides, begin, end = slice(met[0], met[-1] + 1), 0, width
+        some, place, first = total, corner + down * lines + right * pixels, starts[met[0]]
         if len(met) == 1:
-            begin, end = max(0, start - starts[met[0]]), min(width, stop - starts[met[0]])
-        top, left = reach + down, reach + right
-        seen = around[:, sides, top : top + height, left + begin : left + end]
-        share = _sides(weight.view(1, 1, -1), [starts[side] + begin for side in met], end - begin)
-        total[:, sides, :, begin:end].addcmul_(seen, share)
+            # Where motion differs from column to column a neighbor counts in few of them.
+            begin, end = max(0, start - first), min(width, stop - first)
+            some = total[:, met[0] : met[0] + 1, :, begin:end]
+            place, first = place + met[0] * around.stride(1) + begin * pixels, first + begin
+        seen = around.as_strided(some.shape, around.stride(), place)
+        share = weight.as_strided((len(met), 1, some.shape[-1]), (apart, 0, 1), weight.storage_offset() + first)
+        some.addcmul_(seen, share)
 
 
 def _settle(total: Tensor, image: Image, result: Image, matte: Matte) -> None:
@@ -261,14 +264,18 @@ def _around(picture: Tensor, rows: slice, columns: slice, reach: int) -> Tensor:
 
 def _longest(motion: Tensor, matte: Matte, every: int) -> float:
     """Pixels of the longest path on which something is shown: motion is smooth, a few of many pixels tell."""
+    if not matte.numel():
+        return 0.0
     few = 4 if every == 1 and matte.numel() > 1 << 16 else 1
-    middle = few * every // 2
+    apart = few * every
+    seen = matte[0, apart // 2 :: apart, apart // 2 :: apart] > 0
     speed = motion[:, ::few, ::few].square().sum(0)
-    shown = F.pad(matte[0, middle :: few * every, middle :: few * every], (0, 1, 0, 1))
-    seen = speed[shown[: speed.shape[0], : speed.shape[1]] > 0]
-    # A face so small that it lies between those pixels.
-    speed = seen if seen.numel() else speed[: speed.shape[0] if bool((matte > 0).any()) else 0]
-    return float(speed.amax().sqrt()) if speed.numel() else 0.0
+    shown = speed[: seen.shape[0], : seen.shape[1]] * seen
+    longest = float(shown.amax()) if shown.numel() else 0.0
+    if longest == 0 and bool((matte > 0).any()):
+        # Faces so small, or so still, that those pixels tell nothing.
+        longest = float(speed.amax())
+    return math.sqrt(longest)
 
 
 def _steepest(path: Path) -> float:
@@ -305,13 +312,14 @@ def _between(there: Tensor, samples: int) -> Callable[[int], Iterator[Weight]]:
         firsts.append(low)
     weights = (hats[1][:, :, :, None] * hats[0][:, :, None]).sum(0).div_(samples)
     counts = (weights > 0).view(torch.uint8)
-    begins, ends = counts.argmax(-1).tolist(), (weights.shape[-1] - counts.flip(-1).argmax(-1)).tolist()
-    seen = counts.amax(-1)
+    begins, ends = counts.argmax(-1), weights.shape[-1] - counts.flip(-1).argmax(-1)
+    found = torch.stack([counts.amax(-1).long(), ALIKE * begins, ALIKE * ends], -1).flatten(1, 2).tolist()
+    across = weights.shape[2]
 
     def of(line: int) -> Iterator[Weight]:
-        each = weights[line].repeat_interleave(ALIKE, -1)
-        for down, right in seen[line].nonzero().tolist():
-            here = ALIKE * begins[line][down][right], ALIKE * ends[line][down][right]
-            yield firsts[0] + right, firsts[1] + down, here, each[down, right]
+        each = weights[line].flatten(0, 1).repeat_interleave(ALIKE, -1).unbind()
+        for place, (counted, begin, end) in enumerate(found[line]):
+            if counted:
+                yield firsts[0] + place % across, firsts[1] + place // across, (begin, end), each[place]
 
     return of
