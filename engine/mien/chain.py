@@ -26,6 +26,8 @@ MARGIN = 0.3
 """Face widths around the points that an identity sees and draws, whatever the other steps ask for."""
 SHOWN = 0.2
 """Face widths around the points in which identities draw, unless they say that they look at more."""
+SURROUNDINGS = 64
+"""Plate pixels around the points that are read however small the face is: grain is told on many of them."""
 REACH_STEP = 0.1
 """Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
 FARTHEST = 1000.0
@@ -160,7 +162,8 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
                 reach += abs(float(settings[param.name]))
     reach = math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP
     seen = float(getattr(chain.identity_at(frame), "margin", SHOWN))
-    return around(face, max(margin(chain, frame), seen + reach))
+    least = SURROUNDINGS * chain.scale / max(face.width, 1.0)
+    return around(face, max(margin(chain, frame), seen + reach, least))
 
 
 def margin(chain: Chain, frame: int) -> float:
