@@ -171,7 +171,7 @@ def within_blender() -> None:
         sys.stderr.flush()
         os._exit(status)
 
-    bpy.app.timers.register(turn, first_interval=1.0)
+    bpy.app.timers.register(turn, first_interval=1.0, persistent=True)
 
 
 def show(scene: Path, pictures: Path, *arguments: str, blender: str = "blender", within: str = "",
