@@ -17,8 +17,9 @@ import OpenImageIO as oiio
 import pytest
 import torch
 
+import mien.session.solved
 from mien import recipe as recipes
-from mien.chain import declaration, settings_at
+from mien.chain import Chain, declaration, settings_at
 from mien.files.cache import open_cache
 from mien.files.handover import Layout
 from mien.files.identities import read_identity, write_identity
@@ -117,6 +118,28 @@ def test_a_change_of_matte_match_or_finish_uses_the_conversion_again(
     assert session.work == between
     session.show(View(dialed(made), FIRST + 2, scale=1.0))
     assert session.work == between  # and back again costs nothing
+
+
+def test_while_a_value_is_dragged_nothing_is_solved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, solved = make_shot(tmp_path, 3), []
+    usual = mien.session.solved.solve
+
+    def spied(chain: Chain, step: Step) -> Chain:
+        solved.append(step.name)
+        return usual(chain, step)
+
+    monkeypatch.setattr(mien.session.solved, "solve", spied)
+    with Session("cpu") as session:
+        for when in ("never solved", "solved with other settings"):
+            session.show(View(dialed(made, matte_edge__soften=0.05), FIRST))
+            before = len(solved)
+            assert before, when
+            for soften in (0.06, 0.07, 0.08):
+                session.show(View(dialed(made, matte_edge__soften=soften), FIRST))
+            assert len(solved) == before, when
+            session.show(View(dialed(made, matte_edge__soften=0.08, match_color__smooth=3.0), FIRST))
+            assert len(solved) > before, f"{when}: the match itself was dialed"
+            session.solve(dialed(made), quiet)
 
 
 def test_a_region_that_grows_while_a_value_is_dragged_is_read_ahead(made: Made, session: Session) -> None:

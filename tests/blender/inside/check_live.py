@@ -1,5 +1,6 @@
 """Live: the shown frame follows its settings, at rest it is what a render would write, and renders are left alone."""
 
+import importlib
 import time
 from pathlib import Path
 
@@ -55,6 +56,20 @@ def test_at_rest_the_frame_is_final(live, facts, tmp_path):
     before = matte(tmp_path, frame)
     assert host.said(bpy.ops.mien.convert_shot, wait=True) == "", bpy.context.window_manager.mien.error
     assert host.same_bits(matte(tmp_path, frame), before)
+
+
+def test_the_full_frame_is_given_up_for_a_new_value(live, facts, tmp_path):
+    eye = importlib.import_module(f"{host.MODULE}.ui.live").eye
+    soften = host.setting(host.convert_node(live), "matte_edge.soften")
+    host.pump(lambda: eye.request is not None and eye.whole)
+    whole, soften.default_value = eye.request, 0.11
+    host.turn(0)
+    assert eye.request is not None and eye.request is not whole and not eye.whole
+    proxy = eye.request
+    host.pump(lambda: proxy.over and whole.over)
+    assert proxy.answer["event"] == "done" and whole.answer["event"] in ("cancelled", "done")
+    host.pump(lambda: eye.fine and eye.request is None)
+    assert bpy.context.window_manager.mien.error == ""
 
 
 def test_another_frame_is_followed_and_one_without_a_shot_is_an_error_in_words(live, facts, tmp_path):
