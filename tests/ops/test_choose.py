@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mien.ops.choose import choose
+from mien.ops.choose import choose, few
 
 
 def test_equals_torch_where_bit_for_bit_whatever_the_pixels_hold() -> None:
@@ -34,3 +34,12 @@ def test_shapes_extend_as_usual() -> None:
 def test_kinds_must_agree() -> None:
     with pytest.raises(ValueError, match="float32"):
         choose(torch.ones(1, 2, 2) > 0, torch.ones(3, 2, 2), torch.ones(3, 2, 2).double())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 8), (7, 13), (40, 57), (0, 5), (4, 5, 6)])
+def test_the_few_are_those_that_nonzero_finds(shape: tuple[int, ...], share: float) -> None:
+    flags = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < share
+    assert torch.equal(few(flags), flags.flatten().nonzero()[:, 0])
+    assert torch.equal(few(flags[..., 1:]), flags[..., 1:].flatten().nonzero()[:, 0])
+    assert torch.equal(few(flags[1:]), flags[1:].flatten().nonzero()[:, 0])

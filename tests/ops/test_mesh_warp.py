@@ -33,6 +33,18 @@ def test_interpolation_agrees_with_scipy() -> None:
     assert np.abs(ours - oracle)[both].max() < 1e-3
 
 
+def test_drawing_values_is_interpolating_them() -> None:
+    points, triangles = flat_mesh(3)
+    points[:, 2] = torch.rand(len(points), generator=torch.Generator().manual_seed(2))
+    values = torch.randn(len(triangles), 3, 4, generator=torch.Generator().manual_seed(1))
+    index, barycentric = mesh_warp.rasterize(points, triangles, (40, 44))
+    there, drawn = mesh_warp.draw(points, triangles, values, (40, 44))
+    known = index >= 0
+    assert torch.equal(there, index) and 0.5 < float(known.float().mean()) < 1
+    told = mesh_warp.interpolate(index, barycentric, values)
+    assert torch.allclose(drawn[:, known], told[:, known], atol=1e-4) and drawn.isfinite().all()
+
+
 def test_the_nearest_facing_triangle_wins() -> None:
     square = torch.tensor([[0.0, 0, 0], [8, 0, 0], [8, 8, 0], [0, 8, 0]])
     near = square - torch.tensor([0.0, 0, 5])
@@ -65,6 +77,9 @@ def test_fill_keeps_what_is_known_and_continues_constants() -> None:
     assert torch.equal(filled * known, values * known)
     assert torch.allclose(mesh_warp.fill(3 * known, known), torch.full_like(known, 3), atol=1e-5)
     assert torch.isfinite(mesh_warp.fill(values, torch.zeros_like(known))).all()
+    for odd in (values[..., :-1, :], values[..., :-1], values[..., :1, :], values[..., :3, :5]):
+        there = known[..., : odd.shape[-2], : odd.shape[-1]]
+        assert mesh_warp.fill(odd * there, there).shape == odd.shape
 
 
 def test_blur_agrees_with_scipy() -> None:
@@ -83,6 +98,12 @@ def test_spline_agrees_with_scipy_and_keeps_ramps() -> None:
     ramp = (torch.arange(30.0) * 2.5 - 10 + 1.25).expand(1, 30, 30)
     out = mesh_warp.spline(ramp, (-10.0, -10.0), 2.5, (40, 40))
     assert torch.allclose(out[0, 5], torch.arange(40.0) + 0.5, atol=1e-4)
+
+
+def test_places_are_the_splines_pair_by_pair() -> None:
+    values = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(0))
+    grid = (2.0, -1.5), 2.5, (20, 24)
+    assert torch.equal(mesh_warp.places(values, *grid), mesh_warp.spline(values, *grid).permute(1, 2, 0))
 
 
 def test_polygon_distance_agrees_with_matplotlib_and_a_search_tree() -> None:
