@@ -192,8 +192,13 @@ def detail_face(
         image, matte = streak(image, matte, _motion(placed, face, every) * opened, every)
         held = layer.mattes.get("held")
         matte = matte if held is None else torch.minimum(matte, 1 - held[..., rows, columns])
-    image = lay(image, matte, detail.grain, share, placed.corner, plate.frame)
-    return _pasted(layer, image, matte, rows, columns)
+    whole, there = region.opened(layer.image, rows, columns)
+    lay(image, matte, detail.grain, share, placed.corner, plate.frame, there)
+    if matte is placed.matte:
+        return replace(layer, image=whole)
+    wide = torch.zeros_like(layer.matte)
+    wide[..., rows, columns] = matte
+    return replace(layer, image=whole, matte=wide)
 
 
 def code_face(
@@ -241,10 +246,3 @@ def _skin(layer: Layer, face: Face) -> Tensor:
     size = (layer.matte.shape[-2], layer.matte.shape[-1])
     points = face.points[:, :2] - face.points.new_tensor(layer.corner)
     return skin(points, face.scheme, size, layer.face_width).to(layer.matte)
-
-
-def _pasted(layer: Layer, image: Tensor, matte: Tensor, rows: slice, columns: slice) -> Layer:
-    whole = pasted(layer, image, rows, columns)
-    if matte is layer.matte or torch.equal(matte, layer.matte[..., rows, columns]):
-        return whole
-    return replace(whole, matte=region.surrounded(matte, layer.matte, rows, columns))

@@ -64,8 +64,9 @@ def relight(
     sums = light.measure(placed.image, back, torch.addcmul(placed.matte, placed.matte, spared, value=-1), white, over)
     field = light.broad(sums, white, 1.5)
     level = (field * field.new_tensor(LUMINANCE)[:, None, None]).sum(-3, keepdim=True)
-    lit = light.shade(placed.image, torch.lerp(level, field, tint), over, strength, protect * spared)
-    return pasted(layer, lit, rows, columns)
+    image, there = region.opened(layer.image, rows, columns)
+    light.shade(placed.image, torch.lerp(level, field, tint), over, strength, protect * spared, there)
+    return replace(layer, image=image)
 
 
 def composite(

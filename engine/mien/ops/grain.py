@@ -261,18 +261,20 @@ def lay(
     missing: Tensor,
     corner: tuple[int, int],
     frame: int,
+    out: Image | None = None,
 ) -> Image:
     """Lay a plate's grain on a (3, H, W) face whose corner sits on plate pixel ``corner``.
 
     Under a soft (1, H, W) matte, where face and plate would average out each other's grain, it is raised so
     that their mix has the plate's variance (at most ``EDGE_GAIN`` times as strong). ``missing``, (3, 1, 1) or
     (3, H, W), is the share of the plate's variance that the face lacks; nothing missing gives the picture itself,
-    and where the matte is 0 the picture stays.
+    and where the matte is 0 the picture stays. What comes
+    back is written to ``out`` if that is given.
     """
     _check(image)
     if grain.weight <= 0 or not bool((missing > 0).any()):
-        return image
-    result = torch.empty_like(image, memory_format=torch.contiguous_format)
+        return image if out is None else out.copy_(image)
+    result = torch.empty_like(image, memory_format=torch.contiguous_format) if out is None else out
     variance, pixels = _lacking(grain, missing)
     # Rows beside a band are drawn for its blur alone: broad bands waste little.
     parts = list(bands(image, BAND))

@@ -117,15 +117,22 @@ def broad(sums: Sums, white: float, radius: float) -> Tensor:
     return light
 
 
-def shade(image: Image, light: Tensor, over: Lattice, amount: float = 1.0, spared: Matte | None = None) -> Image:
+def shade(
+    image: Image,
+    light: Tensor,
+    over: Lattice,
+    amount: float = 1.0,
+    spared: Matte | None = None,
+    out: Image | None = None,
+) -> Image:
     """Put a (..., 3, n, m) field of light on a picture: light of 0 leaves it bit for bit, and black stays black.
 
     ``amount`` says how much of it, ``spared`` (..., 1, H, W) how much less, pixel by pixel: where that is 1 the picture
-    stays.
+    stays. What comes back is written to ``out`` if that is given.
     """
     across = (amount * light.clamp(-MOST, MOST)) @ over.columns
     shape = torch.broadcast_shapes(image.shape[:-3], light.shape[:-3])
-    lit = image.new_empty(*shape, *image.shape[-3:])
+    lit = image.new_empty(*shape, *image.shape[-3:]) if out is None else out
     every = max(1, min(APART, over.rows.shape[-1] // (SMOOTH * max(1, len(over.rows) - 3))))
     parts = list(knots.bands(over, image.shape[-1], 1 / every))
     for (rows, near, weights), columns in zip(parts, _touched(spared, [rows for rows, *_ in parts])):

@@ -23,7 +23,11 @@ def occupied(matte: Tensor, margin: int = 0) -> Slices:
     if not matte.numel():
         return slice(0, 0), slice(0, 0)
     planes = matte.reshape(-1, *matte.shape[-2:])
-    return _extent(_highest(planes, (0, 2)), margin), _extent(_highest(planes, (0, 1)), margin)
+    rows = _extent(_highest(planes, (0, 2)), 0)
+    if rows.start == rows.stop:
+        return slice(0, 0), slice(0, 0)
+    columns = _extent(_highest(planes[:, rows], (0, 1)), margin)
+    return slice(max(0, rows.start - margin), min(matte.shape[-2], rows.stop + margin)), columns
 
 
 def occupied_columns(matte: Tensor, margin: int = 0) -> slice:
@@ -37,12 +41,18 @@ def surrounded(part: Tensor, whole: Tensor, rows: slice, columns: slice) -> Tens
     """A picture with another part in some rows and columns; all else is read and written once."""
     if part.shape == whole.shape:
         return part
+    result, there = opened(whole, rows, columns)
+    there.copy_(part)
+    return result
+
+
+def opened(whole: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+    """A copy of a picture but for some rows and columns, and the part of it that is still to be written there."""
     result = torch.empty_like(whole)
     result[..., : rows.start, :], result[..., rows.stop :, :] = whole[..., : rows.start, :], whole[..., rows.stop :, :]
     result[..., rows, : columns.start] = whole[..., rows, : columns.start]
     result[..., rows, columns.stop :] = whole[..., rows, columns.stop :]
-    result[..., rows, columns] = part
-    return result
+    return result, result[..., rows, columns]
 
 
 def _highest(matte: Tensor, axes: tuple[int, ...]) -> Tensor:
