@@ -10,7 +10,7 @@ from mien.planes import planar
 from mien.recipe import digest
 from mien.session.memory import Memory
 
-ROOM, MORE = 16, 3
+ROOM, MORE = 8, 3
 """What part of a region's width is read around it at first, and around one that has grown beyond that."""
 
 

@@ -138,11 +138,19 @@ def change_live(host, scene):
     return change
 
 
+def had(process):
+    """Processor seconds that a process has had."""
+    words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Watch:
     """Sees when a change is on the screen."""
 
     def __init__(self, hands, eye, engine):
         self.hands, self.eye, self.engine = hands, eye, engine
+        names = ((entry, entry / "comm") for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        self.screen = max(int(entry.name) for entry, name in names if name.read_text().strip() == "Xvfb")
 
     def busy(self):
         live = bpy.context.scene.mien.live and (self.eye.request is not None or not self.eye.fine)
@@ -159,8 +167,13 @@ class Watch:
 
     def worked(self):
         """Processor seconds that the engine has had."""
-        words = Path(f"/proc/{self.engine}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return had(self.engine)
+
+    def others(self):
+        """Processor seconds that all but Blender, the engine and the screen have had."""
+        words = Path("/proc/stat").read_text().split(maxsplit=8)
+        busy = sum(int(words[index]) for index in (1, 2, 3, 6, 7)) / os.sysconf("SC_CLK_TCK")
+        return busy - had(os.getpid()) - had(self.engine) - had(self.screen)
 
     def see(self, change, other, most=12.0):
         """Make a change; its times, or None where it was not seen.
@@ -173,7 +186,7 @@ class Watch:
         composed = looked = drawn.composed
         reading = np.zeros(2)
         began, processor = time.perf_counter(), time.process_time()
-        request, answered, worked = None, None, self.worked()
+        request, answered, worked, others = None, None, self.worked(), self.others()
 
         def look(*_):
             nonlocal looked, fresh, reading
@@ -198,6 +211,7 @@ class Watch:
                     return {
                         "wall": now[0], "processor": now[1], "answer": answered, "engine": self.worked() - worked,
                         "draws": drawn.times - first, "composites": drawn.composed - composed,
+                        "others": (self.others() - others) / now[0],
                     }  # fmt: skip
             return None
         finally:
