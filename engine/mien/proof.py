@@ -32,14 +32,18 @@ def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
     # It is only looked at: laid together when it is small.
     factor = squares(plate.image.shape[-2:], SIDE)
     back, matte = shrunk(plate.image, factor), shrunk(layer.matte, factor)
-    show = job.colors.for_glancing(job.colors.working, like=job.space)
-    seen = show(back)
-    result, (rows, columns) = seen.clone(), occupied(matte)
+    rows, columns = occupied(matte)
     here = (..., rows, columns)
-    if matte[here].numel():
-        across, down = (slice(line.start * factor, line.stop * factor) for line in (columns, rows))
-        part = (..., down, across)
-        result[here] = show(over(shrunk(layer.image[part], factor), back[here], matte[here]))
+    across, down = (slice(line.start * factor, line.stop * factor) for line in (columns, rows))
+    front = shrunk(layer.image[..., down, across], factor) if matte[here].numel() else back[here]
+    laid = over(front, back[here], matte[here])
+    # Both are looked up at once.
+    show = job.colors.for_glancing(job.colors.working, like=job.space)
+    looked = show(torch.cat([back.flatten(1), laid.flatten(1)], 1)[:, None])
+    plain, under = looked[:, 0].split([back[0].numel(), laid[0].numel()], 1)
+    seen = plain.view_as(back)
+    result = seen.clone()
+    result[here] = under.view_as(laid)
     joined = torch.cat([seen, result, matte.expand(3, -1, -1)], -1)
     levels = joined.nan_to_num_(0.0).clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8)
     return np.asarray(cv2.merge(list(levels.cpu().numpy())), np.uint8)
