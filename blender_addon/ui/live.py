@@ -7,6 +7,9 @@ the frame is asked for at full size. The engine writes it where a render would, 
 Blender draws when a value changes, which takes it long without a graphics card, and composites meanwhile in a thread
 of its own: the pictures as they were, as the engine has only begun. So that thread waits for the answer, and the one
 round of compositing shows what is new. The thread that draws and hears the artist never waits.
+
+Blender runs timers between events and drawing. A change that is seen there, and told on there, is drawn twice like any
+other: at once, and with its new picture. Told after, when Blender has looked through what changed, thrice.
 """
 
 import json
@@ -117,6 +120,8 @@ def _free() -> bool:
     if eye.request is not None and eye.whole:
         eye.request.cancel()
         eye.request = None
+        # It may have written them, and the next answer will not speak of what is there already.
+        eye.later |= set(ROLES) - CHANGING
     return eye.request is None
 
 
