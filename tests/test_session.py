@@ -153,9 +153,12 @@ def test_a_region_that_grows_while_a_value_is_dragged_is_read_ahead(made: Made, 
             assert all((alone[name].view(np.uint16) == again[name].view(np.uint16)).all() for name in alone)
 
 
-def test_a_proxy_is_computed_by_one_thread_and_all_else_by_as_many_as_before(made: Made) -> None:
+@pytest.mark.parametrize(("cores", "few"), [(2, 1), (5, 3)])
+def test_a_proxy_leaves_cores_to_the_host_and_all_else_takes_as_many_as_before(
+    made: Made, cores: int, few: int
+) -> None:
     usual = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(cores)
     try:
         used: list[tuple[bool, int]] = []
 
@@ -166,14 +169,14 @@ def test_a_proxy_is_computed_by_one_thread_and_all_else_by_as_many_as_before(mad
 
         with Spied("cpu") as session:
             session.show(View(dialed(made), FIRST, scale=0.5))
-            assert {number for _, number in used} == {1} and torch.get_num_threads() == 2
+            assert {number for _, number in used} == {few} and torch.get_num_threads() == cores
             used.clear()
             session.show(View(dialed(made), FIRST, scale=1.0))
-            assert (True, 2) in used
+            assert (True, cores) in used
             used.clear()
             torch.set_num_threads(1)
             session.render(dialed(made), [FIRST], quiet, force=True)
-            assert {number for _, number in used} == {2}
+            assert {number for _, number in used} == {cores}
     finally:
         torch.set_num_threads(usual)
 

@@ -1,9 +1,13 @@
-"""How many threads compute a picture: one for a small one, which the host waits for while it draws on the others."""
+"""How many threads compute a picture: fewer for a small one, which the host waits for while it draws."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+HOST = 2
+"""Cores that are left to the host while it waits: it draws on one, and composites on another."""
 
 
 class Threads:
@@ -19,14 +23,14 @@ class Threads:
 
     @contextmanager
     def few(self, few: bool) -> Iterator[None]:
-        """Compute in this thread alone if ``few``.
+        """Leave ``HOST`` cores to the host if ``few``; this thread computes in any case.
 
-        Each step of a small picture is over sooner than another thread has begun, where the host draws on all cores.
+        A step of a small picture is over sooner than a second thread has begun, where the host draws on that core.
         """
         if not few or self._number == 1:
             yield
             return
-        torch.set_num_threads(1)
+        torch.set_num_threads(max(1, self._number - HOST))
         try:
             yield
         finally:
