@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-
 HOST = 2
 """Cores that are left to the host while it waits: it draws on one, and composites on another."""
 
