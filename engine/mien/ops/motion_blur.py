@@ -103,7 +103,9 @@ def velocity_field(
     # Past the outline a single point's own motion would be carried on as far as it is seen.
     fade = torch.exp(-(apart.amin(1, keepdim=True) / 8))
     nearness = torch.softmax(trust.log().float() - apart, 1)
-    moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * (nearness @ own.float())
+    # Two long rows are multiplied in a fifth of the time of two narrow columns.
+    beyond = (own.float().mT.contiguous() @ nearness.mT).mT
+    moved = centers.flatten(0, 1) @ whole[:, :2].mT + whole[:, 2] + fade * beyond
     lattice = moved.T.reshape(2, *cells).to(device or moved.device, torch.float32)
     told = -(-size[0] // every), -(-size[1] // every)
     return mesh_warp.spline(lattice, (-RIM * step / every, -RIM * step / every), step / every, told)
