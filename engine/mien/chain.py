@@ -16,6 +16,7 @@ import torch
 
 from mien.declare import Node, declare
 from mien.nodes import NODES
+from mien.nodes.detail import SURROUNDINGS
 from mien.ops.region import shared, surrounded
 from mien.recipe import Recipe, Step, at_frame
 from mien.tracking import face_at
@@ -26,8 +27,8 @@ MARGIN = 0.3
 """Face widths around the points that an identity sees and draws, whatever the other steps ask for."""
 SHOWN = 0.2
 """Face widths around the points in which identities draw, unless they say that they look at more."""
-SURROUNDINGS = 64
-"""Plate pixels around the points that are read however small the face is: grain is told on many of them."""
+HOSTS = 0.25
+"""Face widths by which artists grow mattes in their hosts."""
 REACH_STEP = 0.1
 """Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
 FARTHEST = 1000.0
@@ -152,7 +153,7 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
     """Pixels x0, y0, x1, y1 that a frame needs: the face and as far as its settings reach.
 
     No setting in face widths reaches farther than its value, so their sum bounds how far the layer goes beyond what the
-    identity shows; those that say so reach nowhere.
+    identity shows; those that say so reach nowhere. For hosts there is room to grow a matte.
     """
     reach = 0.0
     for step in chain.recipe.steps:
@@ -162,8 +163,10 @@ def region(chain: Chain, frame: int, face: Face) -> Box:
                 reach += abs(float(settings[param.name]))
     reach = math.ceil(min(reach, FARTHEST) / REACH_STEP - 1e-6) * REACH_STEP
     seen = float(getattr(chain.identity_at(frame), "margin", SHOWN))
-    least = SURROUNDINGS * chain.scale / max(face.width, 1.0)
-    return around(face, max(margin(chain, frame), seen + reach, least))
+    share, pixels = SURROUNDINGS
+    hosts = HOSTS if "host" in chain.recipe.output.write else 0.0
+    least = max(share, pixels * chain.scale / max(face.width, 1.0))
+    return around(face, max(margin(chain, frame), reach + max(seen, hosts), least))
 
 
 def margin(chain: Chain, frame: int) -> float:

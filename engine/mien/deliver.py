@@ -95,7 +95,8 @@ class Destination:
     def key(self, frame_key: str) -> str:
         """Key of a frame's files: what the frame depends on and how it is written."""
         output = self.job.recipe.output
-        return digest(FORMAT, frame_key, output.window, output.pixels, self.layer_space, self.held_still)
+        whole = output.window, output.pixels, self.layer_space, self.held_still, "host" in self.kinds
+        return digest(FORMAT, frame_key, *whole)
 
     @cached_property
     def held_still(self) -> int | None:

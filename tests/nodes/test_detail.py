@@ -238,3 +238,23 @@ def test_a_face_takes_the_blocks_of_a_coded_plate_and_of_no_other() -> None:
     assert torch.equal(done.image[outside], layer.image[outside])
     half = code_face(layer, coded, 1.0, amount=0.5)
     assert torch.allclose(half.image, (layer.image + done.image) / 2, atol=1e-5)
+
+
+def test_grain_is_measured_as_far_around_however_far_a_region_reaches() -> None:
+    """A farther reach reads more of the plate; that is no reason to take its grain for another."""
+    generator = torch.Generator().manual_seed(4)
+    rough = torch.rand(3, 420, 420, generator=generator)
+    smooth = 0.3 + 0.02 * torch.randn(3, 420, 420, generator=generator)
+    inside = torch.zeros(1, 420, 420)
+    inside[:, 60:-60, 60:-60] = 1
+    whole = torch.where(inside > 0, smooth, rough)
+    face = Face(points_at(210.0, 210.0, 120.0), torch.ones(468), 1.0, 120.0)
+    matte = torch.zeros(1, 420, 420)
+    matte[:, 160:260, 160:260] = 1
+    found = []
+    for cut in (0, 30, 55):
+        here = slice(cut, 420 - cut)
+        plate = Plate(whole[:, here, here], (cut, cut))
+        layer = Layer(torch.full_like(plate.image, 0.3), matte[:, here, here], (cut, cut), 120.0)
+        found.append(measure_detail(layer, plate, face))
+    assert found[0].grain.weight > 0 and found[0] == found[1] == found[2]

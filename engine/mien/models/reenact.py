@@ -21,6 +21,8 @@ EDGE = 0.1
 
 TALL = FACE / float(mesh.CANONICAL[:, 0].max() - mesh.CANONICAL[:, 0].min())
 """Height of the mean face over its width."""
+LEAST = 0.3
+"""Face widths around the points that are seen, at least."""
 LEAN = 1.2
 """Width of a square that leans by some 12 degrees over its side."""
 
@@ -92,7 +94,7 @@ class Reenacted:
     @property
     def margin(self) -> float:
         """Face widths around the points that it must see: half the side of the square, leaning somewhat."""
-        return self.view.coverage * TALL / 2 * LEAN - 0.4
+        return max(LEAST, self.view.coverage * TALL / 2 * LEAN - 0.4)
 
     def __call__(self, plate: Plate, face: Face) -> Layer:
         """Draw the photograph as the face on the plate is posed."""
