@@ -171,3 +171,16 @@ def test_few_corners_draw_the_outline_of_many() -> None:
         ends = torch.cdist((few.corners[:, None] + few.sides).view(-1, 2), few.corners).argmin(1)
         times = torch.bincount(ends, minlength=len(few.corners))
         assert float((times == 2).double().mean()) > 0.95
+
+
+def test_an_edge_moved_far_out_is_where_it_belongs() -> None:
+    matte = disc(30.0, 300, 310, (600, 620))
+    row = edge(matte, 230.0, even(16.0))[0, 309]
+    away = 260.0 - (torch.arange(620) + 0.5 - 300).abs()
+    ramp = ((away + 8) / 16).clamp(0, 1)
+    assert torch.allclose(row, ramp * ramp * (3 - 2 * ramp), atol=0.02)
+    # A hole in a full picture: the edge ends where the picture does.
+    filled = edge(1 - matte, 20.0, even(16.0))[0]
+    assert (filled[0] == 1).all() and (filled[:, 0] == 1).all() and filled[310, 300] == 0
+    shorter = edge(matte[:, :315], 230.0, even(16.0))[0, 309]
+    assert torch.allclose(shorter, row, atol=5e-3)

@@ -14,6 +14,7 @@ from torch.nn.functional import max_pool2d
 
 from mien.ops.choose import few
 from mien.ops.outline import Outline, outline
+from mien.ops.region import Slices
 from mien.types import Matte
 
 FAR = 1e6
@@ -30,6 +31,9 @@ FEW = 3
 """Times the corners there are that a table of them may hold before it is parted."""
 AT_FIRST = 1 << 19
 """Distances that are compared first: larger tiles cost less at once, and more steps."""
+
+
+EVERYWHERE = slice(None), slice(None)
 
 
 class Field(NamedTuple):
@@ -71,10 +75,19 @@ def signed_distance(matte: Matte, low: float = -math.inf, high: float = math.inf
     return torch.stack([whole(each.coarse, each.exact, each.cells, size) for each in fields]).view(matte.shape)
 
 
-def field(matte: Tensor, low: float, high: float, aspect: float = 1.0, step: int = 1) -> Field:
-    """Signed distances of one (H, W) matte, exact from ``low`` to ``high``, at every ``step``-th pixel."""
-    inside = matte >= 0.5
-    edge = outline(matte, inside, APART * step if step > 1 else 0.0)
+def field(
+    matte: Tensor, low: float, high: float, aspect: float = 1.0, step: int = 1, held: Slices = EVERYWHERE
+) -> Field:
+    """Signed distances of one (H, W) matte, exact from ``low`` to ``high``, at every ``step``-th pixel.
+
+    All of its edge lies among the rows and columns ``held``, which have a rim of nothing unless the picture ends there.
+    """
+    part = matte[held]
+    found, inside = part >= 0.5, torch.zeros_like(matte, dtype=torch.bool)
+    inside[held] = found
+    edge = outline(part, found, APART * step if step > 1 else 0.0)
+    start = edge.corners.new_tensor([held[1].start or 0, held[0].start or 0])
+    edge = Outline(edge.corners + start, edge.sides)
     # In units of a pixel's width, a step down is shorter where pixels are wide.
     square = torch.tensor([1.0, 1.0 / aspect], dtype=torch.float64, device=matte.device)
     edge = Outline(edge.corners * (square / step), edge.sides * (square / step))
@@ -90,11 +103,11 @@ def field(matte: Tensor, low: float, high: float, aspect: float = 1.0, step: int
 
 
 def whole(coarse: Tensor, exact: Tensor, cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """(height, width) picture of one value for each cell, but for those whose pixels have their own."""
-    rows, columns = coarse.shape
-    picture = coarse[:, None, :, None].expand(rows, CELL, columns, CELL).contiguous()
+    """(height, width) picture of one value for each cell, but for those whose (T, side, side) pixels have their own."""
+    (rows, columns), side = coarse.shape, exact.shape[-1]
+    picture = coarse[:, None, :, None].expand(rows, side, columns, side).contiguous()
     picture.permute(0, 2, 1, 3)[cells[:, 0], cells[:, 1]] = exact
-    return picture.view(rows * CELL, columns * CELL)[: size[0], : size[1]]
+    return picture.view(rows * side, columns * side)[: size[0], : size[1]]
 
 
 def _first(edge: Outline, inside: Tensor, square: Tensor, wanted: tuple[float, float]) -> tuple[_Tiles, Tensor, int]:

@@ -13,6 +13,8 @@ from mien.types import Matte, Points
 
 WIDE = 14.0
 """Pixels of a ramp for each pixel of the lattice on which it is drawn."""
+FAR_OUT = 64
+"""Times the pixels from one distance to the next that an edge is moved outward, from which on twice as many will do."""
 STEEPEST = 0.97
 """Strongest falloff: beyond it a soft edge would turn into a line."""
 
@@ -80,16 +82,20 @@ def edge(
     beyond = math.ceil(max(0.0, grow + max(amounts) + outside) * max(1.0, aspect)) + 2
     shaped = torch.zeros_like(matte, dtype=torch.float32, memory_format=torch.contiguous_format)
     for one, result in zip(matte.reshape(-1, *size), shaped.view(-1, *size)):
-        rows, columns = occupied(one, beyond)
-        part = one[rows, columns]
-        if part.numel():
+        held = occupied(one, 1)
+        if one[held].numel():
+            around = [slice(max(0, h.start - beyond), min(n, h.stop + beyond)) for h, n in zip(held, size)]
+            rows, columns = around
+            inner = tuple(slice(h.start - a.start, h.stop - a.start) for h, a in zip(held, around))
             corner = (columns.start, rows.start)
-            result[rows, columns] = _shaped(part, grow, softness, (inside, outside), sides, aspect, corner)
+            reach = inside, outside
+            result[rows, columns] = _shaped(one[rows, columns], inner, grow, softness, reach, sides, aspect, corner)
     return shaped
 
 
 def _shaped(
     matte: Matte,
+    held: tuple[slice, ...],
     grow: float,
     softness: Softness,
     reach: tuple[float, float],
@@ -97,45 +103,80 @@ def _shaped(
     aspect: float,
     corner: tuple[int, int],
 ) -> Matte:
-    """``edge`` on an (H, W) part of a matte whose first pixel is ``corner`` (x, y)."""
+    """``edge`` on an (H, W) part of a matte whose first pixel is ``corner`` (x, y), empty but for what is ``held``."""
     inside, outside = reach
     amounts = sides.amounts if sides is not None else (0.0,)
     # A wide ramp is told by every second of its pixels, or fewer, and distances by half as many as that.
     drawn = 1 << max(0, int(math.log2((inside + outside) * min(1.0, 1 / aspect) / WIDE)))
     step = 2 * drawn if (inside + outside) * min(1.0, 1 / aspect) >= WIDE else 1
+    # Far outside, distances bend little; inward they crease at every corner.
+    step *= 2 if step > 1 and grow + min(amounts) - inside >= FAR_OUT * step else 1
     spare = 2.0 * step if step > 1 else 0.01
     low, high = -grow - max(amounts) - outside - spare, -grow - min(amounts) + inside + spare
-    found = field(matte, low, high, aspect, step)
+    found = field(matte, low, high, aspect, step, (held[0], held[1]))
     moved = found.exact + grow
     if sides is not None and any(amounts):
         moved = moved + further(sides, _positions(found.cells, step, corner), aspect)
     ends = -outside - spare, inside + spare
     # Cells that are not exact lie wholly before the ramp or wholly behind it.
-    full = torch.where(found.coarse > (low + high) / 2, ends[1], ends[0])
-    size = [-(-n // step) for n in matte.shape]
-    away = whole(full, moved.clamp_(*ends), found.cells, (size[0], size[1]))
-    shaped = _profile(_closer(away, matte.shape, step, drawn), softness, inside, outside)
-    return _closer(shaped, matte.shape, drawn, 1).clamp_(0, 1)
-
-
-def _closer(picture: Tensor, size: Sequence[int], step: int, wanted: int) -> Tensor:
-    """Every ``wanted``-th row and column of a picture of ``size``, of which every ``step``-th are given."""
-    while step > wanted:
-        step //= 2
-        picture = _between(_between(picture.mT, -(-size[1] // step)).mT, -(-size[0] // step))
+    behind, cells = found.coarse > (low + high) / 2, found.cells
+    if step > drawn:
+        away = whole(torch.where(behind, ends[1], ends[0]), moved.clamp_(*ends), cells, _every(step, matte.shape))
+        while step > 2 * drawn:
+            step //= 2
+            away = _finer(away, _every(step, matte.shape))
+            behind = behind.repeat_interleave(2, 0).repeat_interleave(2, 1)
+            cells = (2 * cells[:, None] + torch.cartesian_prod(*[torch.arange(2, device=cells.device)] * 2)).flatten(
+                0, 1
+            )
+            behind = behind[: -(-away.shape[0] // CELL), : -(-away.shape[1] // CELL)]
+            cells = cells[(cells < torch.tensor(behind.shape, device=cells.device)).all(1)]
+        moved = _twice(away, cells)
+    shaped = _profile(moved, softness, inside, outside)
+    picture = whole(behind.to(shaped), shaped, cells, _every(drawn, matte.shape))
+    while drawn > 1:
+        drawn //= 2
+        picture = _finer(picture, _every(drawn, matte.shape)).clamp_(0, 1)
     return picture
 
 
-def _between(lines: Tensor, count: int) -> Tensor:
-    """``count`` rows, of which every second one is given: what lies between them is Keys' cubic (a = -0.5).
+def _every(step: int, size: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of a picture, of which every ``step``-th is taken."""
+    return -(-size[0] // step), -(-size[1] // step)
 
-    Beyond the ends it goes on as it goes there.
-    """
+
+def _finer(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture of ``size``, of which every second row and column are given."""
+    return _between(_between(picture.mT, size[1]).mT, size[0])
+
+
+def _twice(picture: Tensor, cells: Tensor) -> Tensor:
+    """(T, 2 CELL, 2 CELL) twice as many values in each direction in some cells of a picture: Keys' cubic between."""
+    padded = picture
+    for _ in range(2):
+        padded = _continued(padded, 1, 2 - len(padded) % -CELL).mT
+    # Cells side by side, so that sums run along them.
+    corner = cells[:, 0] * (CELL * padded.shape[1]) + cells[:, 1] * CELL
+    line = torch.arange(CELL + 3, device=cells.device)
+    near = padded.take((line[:, None] * padded.shape[1] + line)[..., None] + corner)
+    for _ in range(2):
+        middle = torch.add(near[1:-2], near[2:-1]).mul_(9 / 16)
+        middle.sub_(near[:-3], alpha=1 / 16).sub_(near[3:], alpha=1 / 16)
+        near = torch.stack([near[1:-2], middle], 1).flatten(0, 1).transpose(0, 1)
+    return near.permute(2, 0, 1)
+
+
+def _continued(lines: Tensor, before: int, after: int) -> Tensor:
+    """Rows with some before and some after them that go on as the first and the last do."""
     first, last = lines[:1], lines[-1:]
-    before, after = first - lines[1:2], last - lines[-2:-1]
-    if len(lines) < 2:
-        before = after = torch.zeros_like(first)
-    ends = torch.cat([first + before, lines, last + after, last + 2 * after])
+    ahead, on = (first - lines[1:2], last - lines[-2:-1]) if len(lines) > 1 else (0 * first, 0 * last)
+    counts = [torch.arange(n, device=lines.device)[:, None] + 1 for n in (before, after)]
+    return torch.cat([first + ahead * counts[0].flip(0), lines, last + on * counts[1]])
+
+
+def _between(lines: Tensor, count: int) -> Tensor:
+    """``count`` rows, of which every second one is given: what lies between them is Keys' cubic (a = -0.5)."""
+    ends = _continued(lines, 1, 2)
     result = lines.new_empty(2 * len(lines), lines.shape[1])
     result[::2] = lines
     middle = torch.add(ends[1:-2], ends[2:-1], out=result[1::2]).mul_(9 / 16)
