@@ -25,11 +25,11 @@ SLACK = 1.0
 """Pixels by which an outline may come nearer than its nearest corner."""
 APART = 1.5
 """Of the pixels that are looked at, how many corners on straight stretches may be apart."""
-AT_ONCE = 1 << 21
+AT_ONCE = 1 << 19
 """Distances that are compared at a time: what fits a cache, or a little of a GPU's memory."""
 FEW = 3
 """Times the corners there are that a table of them may hold before it is parted."""
-AT_FIRST = 1 << 19
+AT_FIRST = 1 << 20
 """Distances that are compared first: larger tiles cost less at once, and more steps."""
 
 
