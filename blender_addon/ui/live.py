@@ -30,8 +30,9 @@ REST = 0.3
 """Seconds after which the frame is wanted at full size: without a change, and since the proxy was composited."""
 LOOK, SOON = 0.005, 0.01
 """Seconds to the next look while live is on, as long as Blender sleeps between turns, and while the engine works."""
-SEEN = 0.1
-"""Seconds after compositing in which its picture is drawn before another round begins."""
+SEEN, DRAWN = 0.1, 0.05
+"""Seconds after compositing in which its picture is drawn before another round begins; those by which a turn comes late
+where Blender has drawn."""
 HELD = 0.5
 """Seconds after a question for which compositing waits for the answer at most."""
 CHANGING = {"face", "matte"}
@@ -46,6 +47,7 @@ class Eye:
         self.asked = ""
         self.seen = ""
         self.busy = 0.0
+        self.turn = 0.0
         self.fine = True
         self.whole = False
         self.scene = 0
@@ -90,9 +92,11 @@ def step(engine: Callable[[], Any]) -> bool:
     if scene is None:
         return news
     _noticed(scene)
+    now, late = time.monotonic(), time.monotonic() - eye.turn > DRAWN
+    eye.turn = now
     # What is on its way to the viewer comes first: anything new has it composited from the beginning.
     idle = not bpy.app.is_job_running("COMPOSITE")
-    if idle and eye.later and time.monotonic() - eye.busy > SEEN:
+    if idle and eye.later and now - eye.busy > SEEN:
         _refresh(scene, set())
     changed = eye.seen != eye.asked
     if changed and _free():
@@ -100,9 +104,9 @@ def step(engine: Callable[[], Any]) -> bool:
         if eye.held is not None:
             # Else Blender would draw once for the value, and once more for the pictures that were emptied.
             bpy.context.view_layer.update()
-    elif eye.request is not None or changed or not idle:
-        eye.busy = time.monotonic()
-    elif not eye.fine and time.monotonic() - eye.busy > REST:
+    elif eye.request is not None or changed or not idle or late:
+        eye.busy = now
+    elif not eye.fine and now - eye.busy > REST:
         eye.fine = True
         _ask(scene, 1)
     return news

@@ -137,7 +137,7 @@ class Session:
             if cancelled():
                 raise Cancelled
             with self._pace.timed(_last("place", factor), _pixels(place) / factor**2):
-                written = place_frame(job, header, view.frame, factor, state, layers)
+                written = place_frame(job, header, view.frame, factor, state, layers, cancelled)
         seconds = time.perf_counter() - started
         return {"frame": view.frame, "scale": 1 / factor, "solve": state, "seconds": seconds, **written}
 

@@ -1,6 +1,6 @@
 """One frame as a host's own files, at once: what a render would write, or the best that is known while values move."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ from mien.ops.distance import signed_distance
 from mien.planes import packed, planar
 from mien.recipe import digest
 from mien.session.picture import HALF_MAX
+from mien.session.view import Cancelled
 from mien.types import Layer, Matte, MienError, Plate
 
 Layers = tuple[Plate, Layer, Layer]
+Cancel = Callable[[], bool]
 
 
-def place_frame(job: Job, header: Header, frame: int, factor: int, state: str, layers: Layers | None) -> dict[str, Any]:
+def place_frame(
+    job: Job, header: Header, frame: int, factor: int, state: str, layers: Layers | None, cancelled: Cancel
+) -> dict[str, Any]:
     """Write the host sequences of one frame; its key says that it is provisional unless a render would write the same.
 
     Args:
@@ -33,9 +37,10 @@ def place_frame(job: Job, header: Header, frame: int, factor: int, state: str, l
         factor: By how much the pictures are smaller than the plate.
         state: ``fresh`` where the shot was solved with just these settings.
         layers: Plate, converter's layer and finished layer; None without a face.
+        cancelled: Whether nobody waits for it any more; asked before anything is written.
 
     Raises:
-        MienError: The files cannot be written.
+        MienError: The files cannot be written. Cancelled: nothing was.
     """
     destination = Destination(job)
     key = frame_key(job, frame, job.recipe.steps[-1].name)
@@ -47,12 +52,12 @@ def place_frame(job: Job, header: Header, frame: int, factor: int, state: str, l
         written = list(destination.files(frame).values())
     else:
         key = digest("provisional", key, factor, state)
-        written = _write_provisional(destination, header, frame, factor, key, layers)
+        written = _write_provisional(destination, header, frame, factor, key, layers, cancelled)
     return {"written": [str(path) for path in written], "final": final}
 
 
 def _write_provisional(
-    destination: Destination, header: Header, frame: int, factor: int, key: str, layers: Layers
+    destination: Destination, header: Header, frame: int, factor: int, key: str, layers: Layers, cancelled: Cancel
 ) -> list[Path]:
     """The frame at the plate's size, uncompressed, as halves: it is looked at once and written again soon.
 
@@ -67,23 +72,27 @@ def _write_provisional(
     said = _attributes(told)
     of_color = {**said, "colorInteropID": color} if color else said
 
-    def put(role: str, planes: Mapping[str, Tensor], corner: tuple[int, int], **more: Any) -> None:
-        at = (corner[0] * factor, corner[1] * factor)
-        write_window(files[role], header, planes, at, **more)
-
     drawn = drawn_face(destination, frame, header, raw, factor)
     same = _covers(files["raw"], drawn, header.display)
-    if not same:
-        planes = dict(zip("RGB", enlarged(finite(to_layer(raw.image)), factor)))
-        put("raw", planes, raw.corner, around={}, attributes={**of_color, **_attributes(drawn)})
-    finished = enlarged(finite(to_layer(layer.image)), factor)
-    put("face", dict(zip("RGB", finished)), layer.corner, around={}, attributes=of_color)
+    finished = dict(zip("RGB", enlarged(finite(to_layer(layer.image)), factor)))
     distance = finite(distances(layer.matte, factor))
     shape = {"R": enlarged(layer.matte, factor)[0], "G": distance[0]}
     if "hold_out" in layer.mattes:
         shape["B"] = enlarged(layer.mattes["hold_out"], factor)[0]
     around = {"G": min(0.0, float(distance.min())), "B": 0.0, "A": 1.0}
     of_data = {**said, "colorInteropID": "data"}
+    # All is computed: what is written belongs together.
+    if cancelled():
+        raise Cancelled
+
+    def put(role: str, planes: Mapping[str, Tensor], corner: tuple[int, int], **more: Any) -> None:
+        at = (corner[0] * factor, corner[1] * factor)
+        write_window(files[role], header, planes, at, **more)
+
+    if not same:
+        planes = dict(zip("RGB", enlarged(finite(to_layer(raw.image)), factor)))
+        put("raw", planes, raw.corner, around={}, attributes={**of_color, **_attributes(drawn)})
+    put("face", finished, layer.corner, around={}, attributes=of_color)
     put("matte", shape, layer.corner, around=around, attributes=of_data)
     return [files[role] for role in ("face", "matte") if same] or list(files.values())
 
@@ -132,10 +141,8 @@ def enlarged(picture: Tensor, factor: int) -> Tensor:
 def distances(matte: Matte, factor: int) -> Tensor:
     """Signed distance in plate pixels at every plate pixel of a (1, H, W) matte that is ``factor`` times smaller.
 
-    A proxy's is told by pixels twice as large as its own, which is off by a fraction of one of them.
+    Told by pixels twice as large as the matte's own, in a third of the time: off by a fraction of one of those.
     """
-    if factor == 1:
-        return signed_distance(matte)
     height, width = matte.shape[-2:]
     even = pad(matte[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
     found = enlarged(signed_distance(avg_pool2d(even, 2)), 2 * factor)
