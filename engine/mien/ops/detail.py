@@ -87,7 +87,8 @@ def measure(
     if total < FEWEST:
         return replace(NOTHING, face_width=face_width)
     found = grains.measure(around)
-    share = sum(grains.share(face, weight, found)) / 3
+    theirs = grains.share(plate, weight, found)
+    share = sum(_beside(grains.share(face, weight, found), theirs)) / 3
     rows, columns = _box(weight)
     face, plate, weight = (t[..., rows, columns].nan_to_num(0.0, 0.0, 0.0) for t in (face, plate, weight))
     noise = _grain_alone(plate, found)
@@ -114,8 +115,14 @@ def measure(
         streak=streak,
         speed=speed,
         grain=found,
-        own=grains.share(matched, weight, found),
+        own=_beside(grains.share(matched, weight, found), theirs),
     )
+
+
+def _beside(face: tuple[float, ...], plate: tuple[float, ...]) -> tuple[float, ...]:
+    """Shares of a plate's grain that a face has, beside those that the plate itself has by the same measure: under the
+    matte its grain may be less than all around, and a face that is the plate lacks nothing."""
+    return tuple(min(1.0, own / theirs) if theirs > 0 else own for own, theirs in zip(face, plate))
 
 
 def _box(weight: Tensor) -> tuple[slice, slice]:
