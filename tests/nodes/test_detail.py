@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import cv2
+import matplotlib.cbook
 import pytest
 import torch
 from skimage import data
@@ -258,3 +259,14 @@ def test_grain_is_measured_as_far_around_however_far_a_region_reaches() -> None:
         layer = Layer(torch.full_like(plate.image, 0.3), matte[:, here, here], (cut, cut), 120.0)
         found.append(measure_detail(layer, plate, face))
     assert found[0].grain.weight > 0 and found[0] == found[1] == found[2]
+
+
+def test_a_portrait_put_on_itself_lacks_none_of_its_grain() -> None:
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    picture = (torch.from_numpy(cv2.imread(str(path))[72:373, 122:401, ::-1].copy()) / 255).movedim(-1, 0) ** 2.4
+    y, x = torch.meshgrid(torch.arange(301.0), torch.arange(279.0), indexing="ij")
+    matte = (torch.hypot(x - 140, (y - 150) / 1.2) < 95).float()[None]
+    own = details.measure(picture, picture, picture, matte, (0.0, 0.0), 197.0)
+    assert own.grain.weight > 0 and own.own == (1.0, 1.0, 1.0) and own.blur == pytest.approx(0, abs=0.02)
+    clean = details.measure(blur(picture, 4.0), picture, picture, matte, (0.0, 0.0), 197.0)
+    assert max(clean.own) < 0.6
