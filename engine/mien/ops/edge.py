@@ -110,7 +110,8 @@ def _shaped(
     drawn = 1 << max(0, int(math.log2((inside + outside) * min(1.0, 1 / aspect) / WIDE)))
     step = 2 * drawn if (inside + outside) * min(1.0, 1 / aspect) >= WIDE else 1
     # Far outside, distances bend little; inward they crease at every corner.
-    step *= 2 if step > 1 and grow + min(amounts) - inside >= FAR_OUT * step else 1
+    while step > 1 and grow + min(amounts) - inside >= FAR_OUT * step:
+        step *= 2
     spare = 2.0 * step if step > 1 else 0.01
     low, high = -grow - max(amounts) - outside - spare, -grow - min(amounts) + inside + spare
     found = field(matte, low, high, aspect, step, (held[0], held[1]))
@@ -125,12 +126,7 @@ def _shaped(
         while step > 2 * drawn:
             step //= 2
             away = _finer(away, _every(step, matte.shape))
-            behind = behind.repeat_interleave(2, 0).repeat_interleave(2, 1)
-            cells = (2 * cells[:, None] + torch.cartesian_prod(*[torch.arange(2, device=cells.device)] * 2)).flatten(
-                0, 1
-            )
-            behind = behind[: -(-away.shape[0] // CELL), : -(-away.shape[1] // CELL)]
-            cells = cells[(cells < torch.tensor(behind.shape, device=cells.device)).all(1)]
+            behind, cells = _halved(behind, cells, away, reach, step * CELL * max(1.0, 1 / aspect))
         moved = _twice(away, cells)
     shaped = _profile(moved, softness, inside, outside)
     picture = whole(behind.to(shaped), shaped, cells, _every(drawn, matte.shape))
@@ -138,6 +134,24 @@ def _shaped(
         drawn //= 2
         picture = _finer(picture, _every(drawn, matte.shape)).clamp_(0, 1)
     return picture
+
+
+def _halved(
+    behind: Tensor, cells: Tensor, away: Tensor, reach: tuple[float, float], across: float
+) -> tuple[Tensor, Tensor]:
+    """Which cells lie behind a ramp and which hold it, where each of them becomes four, ``across`` pixels wide.
+
+    Smaller ones may lie wholly before it or behind it where a larger one did not: the distances ``away`` tell.
+    """
+    rows, columns = (-(-n // CELL) for n in away.shape)
+    behind = behind.repeat_interleave(2, 0).repeat_interleave(2, 1)[:rows, :columns].contiguous()
+    parts = torch.cartesian_prod(*[torch.arange(2, device=cells.device)] * 2)
+    cells = (2 * cells[:, None] + parts).flatten(0, 1)
+    cells = cells[(cells < cells.new_tensor(behind.shape)).all(1)]
+    middle = away[tuple((cells * CELL + CELL // 2).minimum(cells.new_tensor(away.shape) - 1).T)]
+    inside, outside = reach
+    behind[cells[:, 0], cells[:, 1]] = middle > (inside - outside) / 2
+    return behind, cells[(middle > -outside - across) & (middle < inside + across)]
 
 
 def _every(step: int, size: Sequence[int]) -> tuple[int, int]:
