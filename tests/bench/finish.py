@@ -39,7 +39,7 @@ from shots import FIRST, Made, points_at, texture
 FACE = 1000
 SIZE = (3840, 2160)
 CROP = 512
-ROUNDS = 5
+ROUNDS = 12
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 
 
