@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import OpenImageIO as oiio
+import torch
 from numpy.typing import NDArray
 
 from mien.files.region import Region
@@ -426,8 +427,8 @@ def _read_stored(
 ) -> NDArray[Any]:
     spec = header.spec
     kinds = set(header.types[first:last])
-    # Conversion from half is exact; integers are divided here, exactly, rather than there.
-    kind = "float" if kinds <= {"half", "float"} else kinds.pop() if len(kinds) == 1 else "double"
+    # One type is read as it is, whole lines of it: what is wanted of them is converted here, integers exactly.
+    kind = kinds.pop() if len(kinds) == 1 else "float" if kinds == {"half", "float"} else "double"
     if wanted is None:
         values = file.read_image(part, 0, first, last, kind)
         return _checked(path, file, values)
@@ -450,6 +451,10 @@ def _checked(path: Path, file: Any, values: Any) -> NDArray[Any]:
 
 
 def _unit(values: NDArray[Any], header: Header) -> NDArray[np.float32]:
+    if values.dtype == np.float16:
+        # The processor's own conversion, which numpy does not use.
+        light: NDArray[np.float32] = torch.from_numpy(np.ascontiguousarray(values)).float().numpy()
+        return light
     if values.dtype.kind not in "iu":
         return values.astype(np.float32, copy=False)
     if header.bits:
