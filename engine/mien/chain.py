@@ -17,7 +17,7 @@ import torch
 from mien.declare import Node, declare
 from mien.nodes import NODES
 from mien.nodes.detail import SURROUNDINGS
-from mien.ops.region import shared, surrounded
+from mien.ops.region import Box, around, cropped, shared, surrounded
 from mien.recipe import Recipe, Step, at_frame
 from mien.tracking import face_at
 from mien.types import Face, FaceTrack, Identity, Layer, Matte, Plate, Series, Window
@@ -33,7 +33,6 @@ REACH_STEP = 0.1
 """Face widths in which the region grows with what settings reach, so that most changes leave it as it is."""
 FARTHEST = 1000.0
 """Face widths that no setting reaches beyond: larger than any plate."""
-Box = tuple[int, int, int, int]
 Call = Callable[[Step, Mapping[str, Any], Mapping[str, Any]], Any]
 """How a step is computed from its inputs and its settings at the frame."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -174,15 +173,6 @@ def margin(chain: Chain, frame: int) -> float:
     return float(getattr(chain.identity_at(frame), "margin", MARGIN))
 
 
-def around(face: Face, margin: float) -> Box:
-    """Pixels x0, y0, x1, y1 within a margin, in face widths, of a face's points."""
-    points = face.points[:, :2]
-    points = points[torch.isfinite(points).all(-1)]
-    low = (points.amin(0) - margin * face.width).floor().int().tolist()
-    high = (points.amax(0) + margin * face.width).ceil().int().tolist()
-    return low[0], low[1], high[0], high[1]
-
-
 def evaluate(
     chain: Chain, frame: int, plate: Plate, target: str, known: Mapping[str, Any] = NOTHING, call: Call | None = None
 ) -> dict[str, Any] | None:
@@ -277,17 +267,6 @@ def _converted(
     given = {name: near if value is plate else value for name, value in inputs.items()}
     value = call(step, given, settings_at(chain, step, frame))
     return spread(value, plate) if isinstance(value, Layer) else value
-
-
-def cropped(plate: Plate, box: Box) -> Plate:
-    """The part of a plate inside a box; the plate itself where it holds no more."""
-    height, width = plate.image.shape[-2:]
-    x, y = max(box[0], plate.corner[0]), max(box[1], plate.corner[1])
-    right, bottom = min(box[2], plate.corner[0] + width), min(box[3], plate.corner[1] + height)
-    rows = slice(y - plate.corner[1], max(y, bottom) - plate.corner[1])
-    columns = slice(x - plate.corner[0], max(x, right) - plate.corner[0])
-    image = plate.image[..., rows, columns]
-    return plate if image.shape == plate.image.shape else replace(plate, image=image, corner=(x, y))
 
 
 def spread(layer: Layer, plate: Plate) -> Layer:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mien.chain import Call, call_node, cropped, spread
+from mien.chain import Call, call_node, spread
+from mien.ops.region import cropped
 from mien.progress import Note, Tell
 from mien.recipe import Step
 from mien.types import Identity, Layer, MienError, Plate

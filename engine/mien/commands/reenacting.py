@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mien import mesh
-from mien.chain import around
 from mien.color import Colors
 from mien.commands.plate import OpenPlate
 from mien.commands.track import TrackArguments, open_finder
@@ -24,6 +23,7 @@ from mien.models.animate import Animator
 from mien.models.motion_fields import Keypoints, movement_scale
 from mien.models.motion_shape import MotionShape
 from mien.models.reenact import View
+from mien.ops.region import around
 from mien.ops.warp import warp
 from mien.performer import Photo, read_photo
 from mien.progress import Note, Tell

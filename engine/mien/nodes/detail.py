@@ -18,7 +18,7 @@ from mien.ops.grain import lay
 from mien.ops.motion_blur import squares, streak, velocity_field
 from mien.ops.skin import skin
 from mien.ops.texture import carry_texture
-from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Image, Layer, Plate, Series, White, Window
+from mien.types import ColorSample, Detail, DetailSample, Face, Grade, Layer, Plate, Series, White, Window
 
 SURROUNDINGS = (0.2, 40)
 """Face widths and pixels, whichever is more, around a face in which the plate's grain is measured."""
@@ -111,7 +111,9 @@ def measure_detail(layer: Layer, plate: Plate, face: Face) -> DetailSample:
     if face.velocity is not None:
         x, y = face.velocity[:, :2].mean(0).tolist()
         motion = (x, y)
-    around = nearby(plate, face)
+    # However far a region reaches beyond: what is measured does not depend on that.
+    share, pixels = SURROUNDINGS
+    around = region.cropped(plate, region.around(face, max(share, pixels / max(face.width, 1.0)))).image
     return details.measure(placed.image, under(placed, plate), around, placed.matte, motion, layer.face_width)
 
 
@@ -228,16 +230,6 @@ def code_face(
     coding = codec.measure(plate.image, plate.corner, white)
     image = codec.code(placed.image, placed.matte, coding, placed.corner, white, amount)
     return layer if image is placed.image else pasted(layer, image, rows, columns)
-
-
-def nearby(plate: Plate, face: Face) -> Image:
-    """The plate around a face, however far a region reaches beyond: what is measured does not depend on that."""
-    share, pixels = SURROUNDINGS
-    margin = max(share * face.width, pixels)
-    corner = face.points.new_tensor(plate.corner)
-    low, high = face.points[:, :2].amin(0) - margin - corner, face.points[:, :2].amax(0) + margin - corner
-    (left, top), (right, bottom) = low.floor().int().tolist(), high.ceil().int().tolist()
-    return plate.image[..., max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
 
 
 def _speed(face: Face) -> float:

@@ -1,12 +1,16 @@
 """Regions of the plate: a corner (x, y) in whole plate pixels, and a picture's shape."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from mien.types import Face, Plate
+
 Slices = tuple[slice, slice]
 Placed = tuple[tuple[int, int], Sequence[int]]
+Box = tuple[int, int, int, int]
 
 
 def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
@@ -16,6 +20,26 @@ def shared(first: Placed, second: Placed) -> tuple[Slices, Slices]:
     rows = _overlap(y, height, other_y, other_height)
     columns = _overlap(x, width, other_x, other_width)
     return (rows[0], columns[0]), (rows[1], columns[1])
+
+
+def around(face: Face, margin: float) -> Box:
+    """Pixels x0, y0, x1, y1 within a margin, in face widths, of a face's points."""
+    points = face.points[:, :2]
+    points = points[torch.isfinite(points).all(-1)]
+    low = (points.amin(0) - margin * face.width).floor().int().tolist()
+    high = (points.amax(0) + margin * face.width).ceil().int().tolist()
+    return low[0], low[1], high[0], high[1]
+
+
+def cropped(plate: Plate, box: Box) -> Plate:
+    """The part of a plate inside a box; the plate itself where it holds no more."""
+    height, width = plate.image.shape[-2:]
+    x, y = max(box[0], plate.corner[0]), max(box[1], plate.corner[1])
+    right, bottom = min(box[2], plate.corner[0] + width), min(box[3], plate.corner[1] + height)
+    rows = slice(y - plate.corner[1], max(y, bottom) - plate.corner[1])
+    columns = slice(x - plate.corner[0], max(x, right) - plate.corner[0])
+    image = plate.image[..., rows, columns]
+    return plate if image.shape == plate.image.shape else replace(plate, image=image, corner=(x, y))
 
 
 def occupied(matte: Tensor, margin: int = 0) -> Slices:
