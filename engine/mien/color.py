@@ -108,7 +108,7 @@ class Transform:
             return image
         if image.dim() > 3:
             return torch.stack([self.packed(one) for one in image])
-        pixels = packed(image)
+        pixels = packed(image.float())
         self.processor.applyRGB(pixels)
         return planar(pixels)
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from mien.job import Job
 from mien.ops.blend import over
 from mien.ops.judge import middle, shrunk, squares, textures, under
 from mien.ops.region import occupied
+from mien.planes import packed
 from mien.types import Image, Layer, Matte, Plate
 
 SIDE = 256
@@ -46,7 +46,7 @@ def pictures(job: Job, plate: Plate, layer: Layer) -> NDArray[np.uint8]:
     result[here] = under.view_as(laid)
     joined = torch.cat([seen, result, matte.expand(3, -1, -1)], -1)
     levels = joined.nan_to_num_(0.0).clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8)
-    return np.asarray(cv2.merge(list(levels.cpu().numpy())), np.uint8)
+    return packed(levels)
 
 
 def figures(plate: Plate, raw: Layer, layer: Layer) -> dict[str, Any]:

@@ -224,16 +224,6 @@ def begun(memory: mmap.mmap | bytearray | memoryview, shape: Layout, top: int) -
     return torch.from_numpy(values)
 
 
-def read_back(path: Path, shape: Layout) -> dict[str, Tensor]:
-    """The planes of a handed-over file, read by its layout alone."""
-    kind = np.float16 if shape.pixels == "half" else np.float32
-    content = np.fromfile(path, np.uint8)
-    wide = kind().itemsize
-    strides = (shape.stride, shape.width * wide, wide)
-    values = np.ndarray((shape.height, len(shape.channels), shape.width), kind, content.data, shape.offset, strides)
-    return {name: torch.from_numpy(values[:, index].copy()) for index, name in enumerate(shape.channels)}
-
-
 def _private_folder(place: Path | None) -> Path:
     """A new folder that only this user can look into; those of processes that are gone are removed."""
     if place is None:

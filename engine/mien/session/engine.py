@@ -106,7 +106,7 @@ class Session:
         key = digest(step_keys(small, view.frame, final)[final], place, sorted(view.layers), view.region)
         layers: tuple[Plate, Layer, Layer] | None = None
         if place is not None:
-            with self._threads.few(factor > 1):
+            with self._threads.for_size(factor):
                 layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
@@ -132,7 +132,7 @@ class Session:
         started = time.perf_counter()
         job, state, header, place, factor = self._looked_at(view, "place", cancelled)
         small = replace(job, chain=replace(job.chain, scale=1 / factor))
-        with self._threads.few(factor > 1):
+        with self._threads.for_size(factor):
             layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
             if cancelled():
                 raise Cancelled
@@ -356,7 +356,7 @@ class Session:
             if face is None:
                 return None
             factor = max(1, int(face.width / PROXY_WIDTH))
-            with self._threads.few(factor > 1):
+            with self._threads.for_size(factor):
                 return self.value(replace(job, chain=replace(job.chain, scale=1 / factor)), frame, name, cancelled)
 
         return measure

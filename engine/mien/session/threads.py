@@ -21,12 +21,12 @@ class Threads:
         torch.set_num_threads(self._number)
 
     @contextmanager
-    def few(self, few: bool) -> Iterator[None]:
-        """Leave ``HOST`` cores to the host if ``few``; this thread computes in any case.
+    def for_size(self, factor: int) -> Iterator[None]:
+        """Leave ``HOST`` cores to the host for pictures ``factor`` times smaller than the plate; one at least is used.
 
         A step of a small picture is over sooner than a second thread has begun, where the host draws on that core.
         """
-        if not few or self._number == 1:
+        if factor == 1 or self._number == 1:
             yield
             return
         torch.set_num_threads(max(1, self._number - HOST))
