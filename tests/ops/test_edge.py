@@ -184,3 +184,13 @@ def test_an_edge_moved_far_out_is_where_it_belongs() -> None:
     assert (filled[0] == 1).all() and (filled[:, 0] == 1).all() and filled[310, 300] == 0
     shorter = edge(matte[:, :315], 230.0, even(16.0))[0, 309]
     assert torch.allclose(shorter, row, atol=5e-3)
+
+
+@pytest.mark.parametrize("grow", [150.0, 300.0, 410.0])
+def test_far_out_every_pixel_before_and_behind_the_edge_is_right(grow: float) -> None:
+    """Not only along one line: a coarse lattice must not take a whole cell for the wrong side of the edge."""
+    found = edge(disc(30.0, 455.3, 448.8, (910, 900)), grow, even(15.0))[0]
+    y, x = torch.meshgrid(torch.arange(found.shape[0]) + 0.5, torch.arange(found.shape[1]) + 0.5, indexing="ij")
+    away = 30.0 + grow - torch.hypot(x - 455.3, y - 448.8)
+    ramp = ((away + 7.5) / 15).clamp(0, 1)
+    assert (found - ramp * ramp * (3 - 2 * ramp)).abs().max() < 0.02
