@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, lru_cache, partial
 from importlib.metadata import version
@@ -79,7 +79,7 @@ class Job:
         return {
             "engine": f"mien {ENGINE}",
             "synthetic": "This picture holds a synthetic face: composite with a digitally replaced face.",
-            "recipe": digest([asdict(step) for step in self.recipe.steps]),
+            "recipe": digest(self.recipe.steps),
             "identity": self.identity.digest,
             "likeness": likeness.name or "not named",
             "release": likeness.release or "none named",
@@ -291,8 +291,7 @@ def _value_digest(value: Any, frame: int) -> Any:
     if isinstance(value, FaceTrack):
         return _face_digest(tracked(value, frame))
     if isinstance(value, Series):
-        found = value.at(frame)
-        return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+        return value.at(frame)
     raise TypeError(f"{type(value).__name__} is no value of a shot")
 
 

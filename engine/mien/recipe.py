@@ -479,7 +479,7 @@ def _tangent(keys: Sequence[Any], row: int) -> float:
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
+        return {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, Sequence):
         return list(value)
     raise TypeError(f"{type(value).__name__} cannot be written into a recipe")

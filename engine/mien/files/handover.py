@@ -13,7 +13,6 @@ import mmap
 import os
 import re
 import shutil
-import struct
 import tempfile
 import threading
 from collections import OrderedDict
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor
 
 from mien.files.atomic import alive
+from mien.files.bare import BYTES, Pair, bare_header, in_order, offsets
 from mien.types import MienError
 
 MEMORY = Path("/dev/shm")
@@ -70,55 +70,29 @@ class Layout:
 def layout(
     channels: Sequence[str],
     *,
-    size: tuple[int, int],
-    corner: tuple[int, int],
-    window: tuple[int, int],
-    origin: tuple[int, int] = (0, 0),
+    size: Pair,
+    corner: Pair,
+    window: Pair,
+    origin: Pair = (0, 0),
     aspect: float = 1.0,
     pixels: str = "half",
     attributes: Mapping[str, str] | None = None,
 ) -> Layout:
-    """The header of an EXR with these channels, and where its pixels lie.
-
-    Args:
-        channels: Names; the file holds them in the order of their bytes.
-        size: Width and height of the data window.
-        corner: Its top-left pixel.
-        window: Width and height of the display window.
-        origin: Its top-left pixel.
-        aspect: Pixel aspect.
-        pixels: ``half`` or ``float``.
-        attributes: What else the header says, as text.
-    """
-    names = tuple(sorted(channels, key=lambda name: name.encode()))
-    if not names or len(set(names)) != len(names) or max(map(len, names)) > 31 or min(*size, *window) < 1:
-        raise ValueError(f"no EXR can hold the channels {names} at {size} in {window}")
-    (width, height), (x, y), (display_width, display_height), (left, top) = size, corner, window, origin
-    code, wide = (1, 2) if pixels == "half" else (2, 4)
-    listed = b"".join(name.encode() + struct.pack("<xiB3xii", code, 0, 1, 1) for name in names) + b"\0"
-    entries = [
-        ("channels", "chlist", listed),
-        ("compression", "compression", b"\0"),
-        ("dataWindow", "box2i", struct.pack("<4i", x, y, x + width - 1, y + height - 1)),
-        ("displayWindow", "box2i", struct.pack("<4i", left, top, left + display_width - 1, top + display_height - 1)),
-        ("lineOrder", "lineOrder", b"\0"),
-        ("pixelAspectRatio", "float", struct.pack("<f", aspect)),
-        ("screenWindowCenter", "v2f", struct.pack("<2f", 0, 0)),
-        ("screenWindowWidth", "float", struct.pack("<f", 1)),
-        *((name, "string", text.encode()) for name, text in (attributes or {}).items()),
-    ]
-    head = struct.pack("<2i", 20000630, 2) + b"".join(_entry(*entry) for entry in entries)
-    # Values begin at a multiple of their size.
-    filler = -(len(head) + len(_entry("filler", "string", b"")) + 1) % 4
-    head += _entry("filler", "string", b" " * filler) + b"\0"
-    stride = 8 + width * wide * len(names)
-    first = len(head) + 8 * height
-    table = np.arange(height, dtype="<u8") * stride + first
-    return Layout(width, height, names, pixels, first + 8, stride, head + table.tobytes())
-
-
-def _entry(name: str, kind: str, value: bytes) -> bytes:
-    return name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value
+    """The header of an EXR with these channels, and where its pixels lie; ``bare_header`` says what is what."""
+    names, (width, height) = in_order(channels), size
+    head = bare_header(
+        names,
+        size=size,
+        corner=corner,
+        window=window,
+        origin=origin,
+        aspect=aspect,
+        pixels=pixels,
+        attributes=attributes,
+    )
+    stride = 8 + width * BYTES[pixels] * len(names)
+    head += offsets(len(head), stride, height)
+    return Layout(width, height, names, pixels, len(head) + 8, stride, head)
 
 
 @dataclass
@@ -206,13 +180,6 @@ class HandOver:
 
 
 def _fill(memory: mmap.mmap, shape: Layout, top: int, planes: Mapping[str, Tensor]) -> None:
-    target = begun(memory, shape, top)
-    for index, name in enumerate(shape.channels):
-        target[:, index].copy_(planes[name])
-
-
-def begun(memory: mmap.mmap | bytearray | memoryview, shape: Layout, top: int) -> Tensor:
-    """Write all but the pixels of a file into memory; the pixels are (height, channels, width), to be filled in."""
     memory[: len(shape.header)] = shape.header
     kind = np.float16 if shape.pixels == "half" else np.float32
     rows = np.ndarray((shape.height, 2), "<i4", memory, shape.offset - 8, (shape.stride, 4))
@@ -221,7 +188,9 @@ def begun(memory: mmap.mmap | bytearray | memoryview, shape: Layout, top: int) -
     wide = kind().itemsize
     strides = (shape.stride, shape.width * wide, wide)
     values = np.ndarray((shape.height, len(shape.channels), shape.width), kind, memory, shape.offset, strides)
-    return torch.from_numpy(values)
+    target = torch.from_numpy(values)
+    for index, name in enumerate(shape.channels):
+        target[:, index].copy_(planes[name])
 
 
 def _private_folder(place: Path | None) -> Path:

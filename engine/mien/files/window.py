@@ -1,19 +1,26 @@
 """Pictures of a region laid into the whole window of their plate, as uncompressed EXR files, at once.
 
 For frames that are looked at while a value moves and written again soon: what costs time here is memory, and most of
-it is never touched.
+it is never touched. Tiles as wide as the picture are read in half the time that lines take: OpenEXR reads several at
+once, and has less to look up.
 """
 
+import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mien.files.atomic import appearing
-from mien.files.handover import begun, layout
+from mien.files.bare import BYTES, bare_header, in_order, offsets
 from mien.files.region import Region
 from mien.files.stills import Header
+
+STRIP = 64
+"""Lines of a tile: with fewer, or with several hundred, Blender reads more slowly."""
 
 
 def write_window(
@@ -40,19 +47,20 @@ def write_window(
     """
     window, origin = header.display, header.origin
     size = (window.width, window.height)
-    shape = layout(
-        tuple({**planes, **around}),
+    names = in_order([*{**planes, **around}])
+    head = bare_header(
+        names,
         size=size,
         corner=origin,
         window=size,
         origin=origin,
         aspect=header.aspect,
         attributes=attributes,
+        strip=STRIP,
     )
     # Zeros of new memory cost nothing until they are written to.
-    content = np.zeros(shape.length, np.uint8).data
-    rows = begun(content, shape, origin[1])
-    for index, name in enumerate(shape.channels):
+    rows = torch.from_numpy(np.zeros((size[1], len(names), size[0]), np.float16))
+    for index, name in enumerate(names):
         if around.get(name):
             rows[:, index] = around[name]
         if name not in planes:
@@ -62,5 +70,15 @@ def write_window(
         shared = region.overlap(window)
         down, across = shared.within(window)
         rows[down, index, across] = plane[shared.within(region)].half()
-    with appearing(path) as partial:
-        partial.write_bytes(content)
+    strips = rows.split(STRIP)
+    stride = 20 + STRIP * len(names) * size[0] * BYTES["half"]
+    head += offsets(len(head), stride, len(strips))
+    with appearing(path) as partial, partial.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            # Room that was only promised would be found, and its pages sent to disk, while the file is renamed.
+            os.posix_fallocate(file.fileno(), 0, len(head) + 20 * len(strips) + BYTES["half"] * rows.numel())
+        file.write(head)
+        for number, strip in enumerate(strips):
+            values = strip.numpy().data.cast("B")
+            file.write(struct.pack("<5i", 0, number, 0, 0, len(values)))
+            file.write(values)
