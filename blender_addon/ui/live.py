@@ -223,6 +223,8 @@ def _answered() -> None:
     scene = shots.scene_of(eye.scene)
     if scene is None or scene.frame_current != answer["frame"]:
         return
+    # What comes after it waits until it was drawn, however long ago the last turn was.
+    eye.busy = time.monotonic()
     there = (eye.scene, answer["frame"])
     # Of another frame Blender may still hold what was written there before.
     roles = set(map(convert.role_of, answer["written"])) if eye.shown == there else set(ROLES)

@@ -134,7 +134,8 @@ def change_native(host, scene):
 def change_live(host, scene):
     def change(turn):
         # Never the same twice: what was asked for before is remembered.
-        host.setting(host.convert_node(scene), "matte_edge.soften").default_value = 0.03 + 0.02 * (turn % 7) + turn * 1e-4
+        soften = host.setting(host.convert_node(scene), "matte_edge.soften")
+        soften.default_value = 0.03 + 0.02 * (turn % 7) + turn * 1e-4
 
     return change
 
