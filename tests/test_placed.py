@@ -177,7 +177,9 @@ def test_enlarged_is_linear_between_pixels_as_torch_has_it(factor: int) -> None:
     assert enlarged(picture, 1) is picture
 
 
-@pytest.mark.parametrize(("size", "factor"), [((96, 120), 2), ((61, 75), 4), ((97, 50), 3), ((193, 150), 1)])
+@pytest.mark.parametrize(
+    ("size", "factor"), [((96, 120), 2), ((61, 75), 4), ((97, 50), 3), ((193, 150), 1), ((380, 350), 2)]
+)
 def test_distances_of_a_proxy_are_those_of_the_plate_but_for_a_fraction_of_its_pixels(
     size: tuple[int, int], factor: int
 ) -> None:

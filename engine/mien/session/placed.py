@@ -21,6 +21,8 @@ from mien.session.picture import HALF_MAX
 from mien.session.view import Cancelled
 from mien.types import Layer, Matte, MienError, Plate
 
+PLACES = 120
+"""Pixels along the longer side of a picture that distances are told by while values move, roughly."""
 Layers = tuple[Plate, Layer, Layer]
 Cancel = Callable[[], bool]
 
@@ -141,9 +143,11 @@ def enlarged(picture: Tensor, factor: int) -> Tensor:
 def distances(matte: Matte, factor: int) -> Tensor:
     """Signed distance in plate pixels at every plate pixel of a (1, H, W) matte that is ``factor`` times smaller.
 
-    Told by pixels twice as large as the matte's own, in a third of the time: off by a fraction of one of those.
+    Told by pixels twice as large as the matte's own or more, in a third of the time: off by a fraction of one of those.
     """
     height, width = matte.shape[-2:]
-    even = pad(matte[None], (0, width % 2, 0, height % 2), mode="replicate")[0]
-    found = enlarged(signed_distance(avg_pool2d(even, 2)), 2 * factor)
-    return (found * (2 * factor))[..., : height * factor, : width * factor]
+    coarser = max(2, round(max(height, width) / PLACES))
+    even = pad(matte[None], (0, -width % coarser, 0, -height % coarser), mode="replicate")[0]
+    step = coarser * factor
+    found = enlarged(signed_distance(avg_pool2d(even, coarser)), step)
+    return (found * step)[..., : height * factor, : width * factor]
