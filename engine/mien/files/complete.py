@@ -11,6 +11,8 @@ MAGIC = 20000630
 LONG_NAMES, DEEP, MULTIPLE, TILED = 1 << 10, 1 << 11, 1 << 12, 1 << 9
 LINES = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """Scanlines of a chunk, by compression."""
+LEVELS = 15
+"""Bits of a description of tiles that say of more levels than one."""
 MOST_HEADER = 1 << 24
 MOST_CHUNKS = 1 << 24
 Header = dict[bytes, bytes]
@@ -19,8 +21,8 @@ Header = dict[bytes, bytes]
 def complete(path: Path) -> bool:
     """Whether the file holds all that its table of offsets promises.
 
-    A file that was cut short by a full disk or a copy still has its header. Tiled and deep files, which mien does
-    not write, count as complete where their headers can be read.
+    A file that was cut short by a full disk or a copy still has its header. Deep files and those with many parts or
+    levels of tiles, which mien does not write, count as complete where their headers can be read.
     """
     try:
         size = path.stat().st_size
@@ -29,9 +31,10 @@ def complete(path: Path) -> bool:
             if magic != MAGIC:
                 return False
             headers = _headers(stream, bool(version & MULTIPLE))
-            if version & (TILED | DEEP):
-                return True
-            if any(header.get(b"type", b"scanlineimage") != b"scanlineimage" for header in headers):
+            tiled = bool(version & TILED)
+            kind = b"tiledimage" if tiled else b"scanlineimage"
+            others = any(header.get(b"type", kind) != kind for header in headers)
+            if version & DEEP or others or (tiled and headers[0][b"tiles"][8] & LEVELS):
                 return True
             count = sum(_chunks(header) for header in headers)
             if not 0 < count <= MOST_CHUNKS:
@@ -40,10 +43,10 @@ def complete(path: Path) -> bool:
             if min(offsets) == 0 or max(offsets) >= size:
                 return False
             stream.seek(max(offsets))
-            lead = 8 if version & MULTIPLE else 4
+            lead = (16 if tiled else 4) + (4 if version & MULTIPLE else 0)
             length = int(struct.unpack("<i", _read(stream, lead + 4)[lead:])[0])
             return bool(max(offsets) + lead + 4 + length <= size)
-    except (OSError, struct.error, KeyError, EOFError):
+    except (OSError, struct.error, KeyError, IndexError, ZeroDivisionError, EOFError):
         return False
 
 
@@ -82,6 +85,9 @@ def _name(stream: BinaryIO) -> bytes:
 def _chunks(header: Header) -> int:
     if b"chunkCount" in header:
         return int(struct.unpack("<i", header[b"chunkCount"])[0])
-    _, top, _, bottom = struct.unpack("<4i", header[b"dataWindow"])
-    lines = LINES[header[b"compression"][0]]
-    return int((bottom - top + lines) // lines)
+    left, top, right, bottom = struct.unpack("<4i", header[b"dataWindow"])
+    if b"tiles" in header:
+        across, down = struct.unpack("<2I", header[b"tiles"][:8])
+    else:
+        across, down = right - left + 1, LINES[header[b"compression"][0]]
+    return int(-(-(right - left + 1) // across) * -(-(bottom - top + 1) // down))
