@@ -28,8 +28,11 @@ from .props import shot_of, speaking
 
 REST = 0.3
 """Seconds after which the frame is wanted at full size: without a change, and since the proxy was composited."""
-LOOK, SOON = 0.005, 0.01
-"""Seconds to the next look while live is on, as long as Blender sleeps between turns, and while the engine works."""
+LOOK, SOON, SLOW = 0.005, 0.01, 0.1
+"""Seconds to the next look while live is on: as long as Blender sleeps between turns, while the engine works, and when
+nothing has moved for long. Looking often takes a twentieth of a core."""
+LONG = 10.0
+"""Seconds without a change after which the next one may be drawn once more than those that follow it."""
 SEEN, DRAWN = 0.1, 0.05
 """Seconds after compositing in which its picture is drawn before another round begins; those by which a turn comes late
 where Blender has drawn."""
@@ -47,7 +50,7 @@ class Eye:
         self.asked = ""
         self.seen = ""
         self.busy = 0.0
-        self.turn = 0.0
+        self.due = 0.0
         self.fine = True
         self.whole = False
         self.scene = 0
@@ -92,8 +95,7 @@ def step(engine: Callable[[], Any]) -> bool:
     if scene is None:
         return news
     _noticed(scene)
-    now, late = time.monotonic(), time.monotonic() - eye.turn > DRAWN
-    eye.turn = now
+    now, late = time.monotonic(), time.monotonic() - eye.due > DRAWN
     # What is on its way to the viewer comes first: anything new has it composited from the beginning.
     idle = not bpy.app.is_job_running("COMPOSITE")
     if idle and eye.later and now - eye.busy > SEEN:
@@ -266,6 +268,10 @@ def forget() -> None:
 
 def interval(usual: float) -> float:
     """How soon the next turn is due."""
+    now, soon = time.monotonic(), usual
     if eye.request is not None:
-        return SOON
-    return LOOK if watched() is not None else usual
+        soon = SOON
+    elif watched() is not None:
+        soon = LOOK if now - eye.busy < LONG else SLOW
+    eye.due = now + soon
+    return soon
