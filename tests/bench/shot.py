@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import cv2
@@ -252,16 +253,18 @@ def work_of(job: Job, costs: Costs) -> Work:
     return read, make, save
 
 
-def stages(job: Job) -> Costs:
-    """Each stage alone: the least that a frame took, after the first."""
+def stages(job: Job) -> tuple[Costs, Costs]:
+    """Each stage alone: the least that a frame took, after the first, and their mean."""
     taken = []
     for frame in job.shot.frames:
         costs = Costs(Clock(), Clock(), Clock())
         read, make, save = work_of(job, costs)
         save(frame, make(frame, read(frame)))
         taken.append(costs.each)
-    least = [Clock(min(c.wall for c in stage), min(c.processor for c in stage)) for stage in zip(*taken[1:])]
-    return Costs(*least)
+    each = list(zip(*taken[1:]))
+    least = [Clock(min(c.wall for c in stage), min(c.processor for c in stage)) for stage in each]
+    mean = [Clock(fmean(c.wall for c in stage), fmean(c.processor for c in stage)) for stage in each]
+    return Costs(*least), Costs(*mean)
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,7 @@ def costs(scratch: Path, count: int, face: int, plates: list[str]) -> None:
         made = make_plate(folder, size, count, face)
         job = opened(made)
         with torch.inference_mode():
-            alone = stages(job)
+            alone, usual = stages(job)
         reference = reference or alone.compute
         for stage in ("read", "compute", "write"):
             say(f"{name}: {stage} per frame, processor and wall", both(getattr(alone, stage)), "")
@@ -322,7 +325,7 @@ def costs(scratch: Path, count: int, face: int, plates: list[str]) -> None:
         ratios = theirs.steps.processor / alone.compute.processor, theirs.chain.processor / ours
         say(f"{name}: OpenCV over ours, steps", f"x{ratios[0]:.1f}", ">= 5")
         say(f"{name}: OpenCV over ours, read and written", f"x{ratios[1]:.1f}", ">= 5")
-        overlapped(made, alone, name)
+        overlapped(made, usual, name)
 
 
 def both(clock: Clock) -> str:
@@ -330,7 +333,7 @@ def both(clock: Clock) -> str:
 
 
 def overlapped(made: Made, alone: Costs, name: str) -> None:
-    """All three stages at once, from the first frame that is written to the last."""
+    """All three stages at once, from the first frame that is written to the last, beside each ``alone``; all means."""
     job, busy, total = opened(made), Costs(Clock(), Clock(), Clock()), Clock()
     read, make, save = work_of(job, busy)
     written: list[float] = []
