@@ -13,7 +13,7 @@ from mien.types import MienError
 
 SURE = 0.93
 """Detector scores from which no second opinion is asked for."""
-FAIR = 8.0
+FAIR = 8.6
 """Log-odds of presence at which the landmark network neither raises nor lowers a detector's score."""
 MOST = 32
 """Faces in one picture at most."""
