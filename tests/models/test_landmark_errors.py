@@ -12,7 +12,7 @@ from mien.models import backends
 from mien.models.backends import FaceFinder
 from mien.models.crops import crop_from_detection, crop_from_points
 
-SCAN_TO_45, SCAN_TO_75 = 4.5, 7.2
+SCAN_TO_45, SCAN_TO_75 = 4.6, 7.2
 """Percent of the distance between the outer eye corners: a little above what the model card tells."""
 
 

@@ -49,10 +49,10 @@ class WarpSource:
     aspect: float = 1.0
 
     @cached_property
-    def _made(self) -> list[pyramid.Level]:
-        return [pyramid.Level(self.image)]
+    def _made(self) -> list[Image]:
+        return [self.image]
 
-    def levels(self, coarsest: float) -> list[pyramid.Level]:
+    def levels(self, coarsest: float) -> list[Image]:
         """The photograph ever smaller, as far as a look-up wants it, whatever others wanted; made once."""
         wanted = math.ceil(coarsest) + 1
         while len(self._made) < wanted and (smaller := pyramid.shrink(self._made[-1])) is not None:
