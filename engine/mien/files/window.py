@@ -8,6 +8,7 @@ once, and has less to look up.
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,9 @@ def write_window(
     stride = 20 + STRIP * len(names) * size[0] * BYTES["half"]
     head += offsets(len(head), stride, len(strips))
     with appearing(path) as partial, partial.open("wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            # Room that was only promised would be found, and its pages sent to disk, while the file is renamed.
+        # Room only promised would be found, and its pages sent to disk, while the file is renamed. Where none can
+        # be claimed, writing tells why.
+        with suppress(AttributeError, OSError):
             os.posix_fallocate(file.fileno(), 0, len(head) + 20 * len(strips) + BYTES["half"] * rows.numel())
         file.write(head)
         for number, strip in enumerate(strips):
