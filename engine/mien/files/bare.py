@@ -2,11 +2,9 @@
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
-Pixels = Literal["half", "float"]
 Pair = tuple[int, int]
 BYTES = {"half": 2, "float": 4}
 _CODES = {"half": 1, "float": 2}
