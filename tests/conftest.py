@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 # Two threads of one process that wait for each other on a busy machine take twenty times as long as one.
 torch.set_num_threads(1)
+# No test asserts a time, and a busy disk makes any example slow.
+hypothesis.settings.register_profile("mien")
+hypothesis.settings.load_profile("mien")
 
 
 @pytest.fixture(scope="session")

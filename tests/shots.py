@@ -48,9 +48,7 @@ class Made:
     def with_settings(self, **settings: dict) -> None:
         """Change settings of the recipe in place: step to {name: value}."""
         recipe = recipes.read(self.recipe)
-        steps = tuple(
-            Step(s.name, s.node, s.inputs, {**s.settings, **settings.get(s.name, {})}) for s in recipe.steps
-        )
+        steps = tuple(Step(s.name, s.node, s.inputs, {**s.settings, **settings.get(s.name, {})}) for s in recipe.steps)
         self.recipe.write_text(recipes.write(replace(recipe, steps=steps)))
 
 

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mien.ops": {"torch", "mien.ops", *VALUES},
     "mien.operators": {"numpy", "torch", "PyOpenColorIO", "mien.ops"},
     "mien.color": {"numpy", "torch", "PyOpenColorIO", "mien.operators", "mien.ops", "mien.planes", *VALUES},
-    "mien.files": {*ARRAYS, "scipy", "OpenImageIO", "av", "blake3", "safetensors", "mien.files", *VALUES},
+    "mien.files": {*ARRAYS, "scipy", "OpenImageIO", "av", "blake3", "isal", "safetensors", "mien.files", *VALUES},
     "mien.models": {
         *ARRAYS, "face_alignment", "onnxruntime", "safetensors", "mien.models", "mien.ops", *VALUES,
     },

@@ -362,7 +362,7 @@ class TestCredentials:
         assert not found.trusted
 
     @given(st.binary(max_size=80))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_no_other_bytes_pass_for_a_signature(self, studio, signature):
         certificates = studio.chain.read_text()
         assert check(b"x", signature, certificates, (studio.root,)).wrong

@@ -649,4 +649,3 @@ def test_a_closed_engine_is_not_asked():
     engine.close()
     with pytest.raises(EngineDied):
         engine.ask("describe")
-

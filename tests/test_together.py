@@ -158,4 +158,3 @@ def test_from_the_command_line(made: Made, tmp_path: Path) -> None:
     assert "one by one" not in swap and "exit" not in swap
     assert recipes.read(next((tmp_path / "swap").glob("*.recipe.json"))).batch == 2
     assert "at once" in convert("--identity", str(made.identity), "-o", str(tmp_path / "none"), "--batch", "65")
-

@@ -71,9 +71,7 @@ class Alone:
         """Nothing is kept."""
 
 
-def no_roto(
-    frame: int, scale: float, file: str, channel: str, corner: tuple[int, int], size: tuple[int, int]
-) -> Matte:
+def no_roto(frame: int, scale: float, file: str, channel: str, corner: tuple[int, int], size: tuple[int, int]) -> Matte:
     """Every matte on disk is empty: for runs that only ask what a chain gives."""
     return torch.zeros(1, *size)
 
@@ -254,9 +252,7 @@ def upstream(chain: Chain, target: str, known: Mapping[str, Any] = NOTHING) -> t
     return tuple(step for step in chain.recipe.steps if step.name in needed)
 
 
-def _converted(
-    chain: Chain, frame: int, plate: Plate, step: Step, inputs: Mapping[str, Any], call: Call
-) -> Any:
+def _converted(chain: Chain, frame: int, plate: Plate, step: Step, inputs: Mapping[str, Any], call: Call) -> Any:
     """A step that runs an identity, on the surroundings of the face alone, laid out on the whole region.
 
     So what it draws does not depend on how far other steps reach, and is kept while those are changed.

@@ -61,9 +61,7 @@ NAMES = {
 """Other names, aliases and roles under which configs know the spaces of a color interop ID, best first."""
 
 # OpenColorIO's usual shortcuts without its fast logarithms, whose error shows beside the tensor path.
-_EXACT = ocio.OptimizationFlags(
-    int(ocio.OPTIMIZATION_DEFAULT.value) & ~int(ocio.OPTIMIZATION_FAST_LOG_EXP_POW.value)
-)
+_EXACT = ocio.OptimizationFlags(int(ocio.OPTIMIZATION_DEFAULT.value) & ~int(ocio.OPTIMIZATION_FAST_LOG_EXP_POW.value))
 # A config whose names, or what is said of it, are no UTF-8 fails where Python first looks at them.
 _FAILURES = (ocio.Exception, ocio.ExceptionMissingFile, UnicodeDecodeError)
 _PEAK = 65504.0
@@ -225,9 +223,7 @@ class Colors:
         """
         if name:
             return self.space(name)
-        return (
-            self._from_header(header or {}, kind) or self._from_rules(str(path)) or self._from_kind(kind)
-        )
+        return self._from_header(header or {}, kind) or self._from_rules(str(path)) or self._from_kind(kind)
 
     def to_working(self, space: str) -> Transform:
         """The way from a space to the working space."""

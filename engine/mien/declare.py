@@ -142,9 +142,7 @@ BEYOND = 100
 """Slider travels that a typed value may lie away where no limit is declared."""
 FARTHEST = 1e8
 """Largest number of a setting without a slider."""
-KINDS: Mapping[Any, str] = types.MappingProxyType(
-    {float: "float", int: "int", bool: "bool", str: "text", Path: "file"}
-)
+KINDS: Mapping[Any, str] = types.MappingProxyType({float: "float", int: "int", bool: "bool", str: "text", Path: "file"})
 SHOT_TYPES = ("Series", "FaceTrack", "Footage")
 """Types that speak of a whole shot rather than of one frame."""
 

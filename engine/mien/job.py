@@ -304,5 +304,3 @@ def _face_digest(face: Face | None) -> Any:
         if tensor is not None:
             hasher.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return [hasher.hexdigest(), face.confidence, face.width, face.scheme, face.aspect]
-
-

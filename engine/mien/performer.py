@@ -101,9 +101,7 @@ def photo_identity(photos: Sequence[Photo], names: Sequence[str], colors: Colors
     return IdentityFile("warp", likeness, facts, tensors)
 
 
-def take_identity(
-    shot: Shot, space: str, track: Path, face: str, start: int, likeness: Likeness
-) -> IdentityFile:
+def take_identity(shot: Shot, space: str, track: Path, face: str, start: int, likeness: Likeness) -> IdentityFile:
     """An identity file of kind ``take``: another take of the performer, frame by frame.
 
     Args:

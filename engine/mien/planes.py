@@ -15,8 +15,10 @@ from mien.types import Image
 
 
 def planar(pixels: NDArray[np.float32]) -> Image:
-    """(H, W, C) pixels as a (C, H, W) picture of its own."""
+    """(H, W, C) pixels as a (C, H, W) picture: their own memory where they lie like that already."""
     height, width, channels = pixels.shape
+    if (laid := np.moveaxis(pixels, 2, 0)).flags.c_contiguous and laid.flags.writeable:
+        return torch.from_numpy(laid)
     planes = torch.empty(channels, height, width)
     if pixels.size:
         cv2.split(pixels, list(planes.numpy()))

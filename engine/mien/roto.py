@@ -124,4 +124,3 @@ def _near(frames: Sequence[int], frame: int) -> str:
     if not frames:
         return ", as are all others"
     return f": there are {frames[0]} to {frames[-1]}" if not frames[0] <= frame <= frames[-1] else ""
-

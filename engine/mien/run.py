@@ -234,9 +234,7 @@ def without_measurements(job: Job) -> Job:
     return replace(job, chain=replace(chain, solved={**chain.solved, **bare}))
 
 
-def gather(
-    job: Job, name: str, tell: Tell, cancelled: Callable[[], bool], call_at: CallAt = plainly
-) -> dict[int, Any]:
+def gather(job: Job, name: str, tell: Tell, cancelled: Callable[[], bool], call_at: CallAt = plainly) -> dict[int, Any]:
     """The value of a step in every frame of the shot, at a proxy scale where the face is large.
 
     Frames whose key is known are taken from disk; frames that fail are left out.

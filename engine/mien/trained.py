@@ -109,9 +109,7 @@ def open_dfm(file: IdentityFile, path: Path, colors: Colors, device: torch.devic
     return CropIdentity(draw, model.size, _coverage(file, path), colors.encoding, file.digest, place)
 
 
-def open_pix2pix(
-    file: IdentityFile, path: Path, colors: Colors, device: torch.device
-) -> CropIdentity | FrameIdentity:
+def open_pix2pix(file: IdentityFile, path: Path, colors: Colors, device: torch.device) -> CropIdentity | FrameIdentity:
     """An imported generator of pix2pix or CycleGAN, ready to draw.
 
     Raises:

@@ -100,9 +100,7 @@ def bench_color() -> None:
     eight = [(p.permute(1, 2, 0) * 255).to(torch.uint8).contiguous().numpy() for p in (face, plate)]
     mask = ((matte[0] > 0.3) * 255).to(torch.uint8).numpy()
     laid = cost(lambda: blend.over(face, plate, matte))
-    clone = cost(
-        lambda: cv2.seamlessClone(eight[0], eight[1], mask, (FACE // 2, FACE // 2), cv2.NORMAL_CLONE), 1
-    )
+    clone = cost(lambda: cv2.seamlessClone(eight[0], eight[1], mask, (FACE // 2, FACE // 2), cv2.NORMAL_CLONE), 1)
     report("over, float", laid, clone, "cv2.seamlessClone, 8 bit")
     colors = color.load(color.BUILT_IN)
     for space in ("ARRI LogC4", "sRGB - Display"):

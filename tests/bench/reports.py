@@ -1,6 +1,6 @@
 """How fast a report on a long shot is written from what its render left, and how large the page is.
 
-    python tests/bench/reports.py [FRAMES]
+python tests/bench/reports.py [FRAMES]
 """
 
 import sys

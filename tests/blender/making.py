@@ -71,4 +71,3 @@ def make(folder: Path, count: int = 6, size: tuple[int, int] = SIZE, width: floa
     }  # fmt: skip
     (folder / "facts.json").write_text(json.dumps(told))
     return made
-

@@ -124,6 +124,7 @@ def test_a_full_disk(made: Made, small_disk: Path, warm: Warm) -> None:
 def test_two_machines_render_the_same_chunk(made: Made, fresh: Path, warm: Warm, tmp_path: Path) -> None:
     other, ends = Warm(tmp_path / "log"), {}
     try:
+
         def abroad() -> None:
             ends["abroad"] = other.run(words_of(made), ill="abroad")
 

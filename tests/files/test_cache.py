@@ -47,7 +47,7 @@ def test_what_went_in_comes_out(tmp_path: Path) -> None:
     assert cache.clear() > 0 and cache.recall(key, CPU) is None and not list(tmp_path.iterdir())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_damage_counts_as_absence_and_is_removed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -148,7 +148,7 @@ PLAIN = st.recursive(
 
 
 class TestPickle:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(PLAIN, st.integers(0, 5))
     def test_agrees_with_python_on_plain_values(self, value: Any, protocol: int) -> None:
         assert read_pickle(pickle.dumps(value, protocol)) == value
@@ -207,7 +207,7 @@ class TestPickle:
         read = read_pickle(pickle.dumps(layers))
         assert read[0] is read[1], "what is shared stays shared: 2 to the 40 lists otherwise"
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=200), st.integers(0, 400))
     def test_noise_never_escapes(self, noise: bytes, at: int) -> None:
         whole = pickle.dumps({"a": [1, 2.5, "x"], "b": np.arange(4.0)}, 4)

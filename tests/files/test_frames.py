@@ -63,7 +63,7 @@ def ramp(height: int, width: int, channels: int = 3) -> np.ndarray[Any, np.dtype
 
 @pytest.mark.parametrize("tile", [0, 16])
 @pytest.mark.parametrize("kind", ["half", "float"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     corner=st.tuples(st.integers(-9, 9), st.integers(-9, 9)),
     origin=st.tuples(st.integers(-5, 5), st.integers(-5, 5)),

@@ -265,9 +265,7 @@ def test_host_pictures_of_floats_keep_every_bit_of_a_finite_face(plate: Path, tm
     _, matte, raw = layer_of(np.random.default_rng(5))
     shapes = {"matte": matte, "distance": matte, "hold_out": matte}
     paths = tmp_path / "raw.exr", tmp_path / "face.exr", tmp_path / "matte.exr"
-    write_host(
-        paths, header, raw=raw, face=raw * 2, **shapes, corner=(0, 0), provenance=MADE, pixel_type="float"
-    )
+    write_host(paths, header, raw=raw, face=raw * 2, **shapes, corner=(0, 0), provenance=MADE, pixel_type="float")
     region = Region(0, 0, matte.shape[1], matte.shape[0])
     for path, picture in zip(paths, (raw, raw * 2)):
         written = open_shot(path)

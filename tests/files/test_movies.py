@@ -101,7 +101,7 @@ def test_chroma_sits_where_the_standard_puts_it(subsampling: tuple[int, int]) ->
     assert np.abs(red[inside] - expected[inside]).max() < 2e-5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 1)]), st.booleans(),
     st.integers(0, 30), st.integers(0, 20), st.integers(1, 20), st.integers(1, 20),

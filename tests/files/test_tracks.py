@@ -73,7 +73,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         read.person("carl")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1, width=32), max_size=33), st.integers(-50, 10**6))
 def test_confidence_survives_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], first: int
@@ -242,7 +242,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LITERALS = [b"null", b"true", b"-1", b"1e400", b"1e99", b'"x"', b"[]", b"{}", b"NaN", b"99999999999999999999"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_change_is_read_or_told(whole: Path, data: st.DataObject) -> None:
     """Whatever value of the JSON is replaced by whatever literal, nothing but MienError comes of it."""

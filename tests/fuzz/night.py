@@ -143,6 +143,7 @@ def _guided(
     found: Path,
 ) -> None:
     """The first byte of what libFuzzer keeps says whose whole file it comes from: endings choose the reader."""
+
     def mutate(data: bytes, most: int, number: int) -> bytes:
         chance = random.Random(number)
         row = data[0] % len(wholes) if data else 0
@@ -214,9 +215,7 @@ def main() -> int:
         command = [sys.executable, __file__, "--reader", name, "--runs", str(runs), "--seed", str(asked.seed)]
         command += ["--found", str(asked.found), "--folder", str(folder), *(["--chance"] if asked.chance else [])]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", env=environment, check=False
-        )
+        ended = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment, check=False)
         said = [line for line in ended.stdout.splitlines() if line.startswith('{"reader"')]
         facts = json.loads(said[-1]) if said else {"reader": name, "died": ended.returncode}
         wrong = ended.returncode or set(facts) - {"reader", "runs", "seconds", "read", "refused"}

@@ -38,7 +38,7 @@ def face_at(x, y, size, angle):
     return torch.cat((flat + torch.tensor([x, y]), mesh.CANONICAL[:, 2:] * size), 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 800), st.floats(-3, 3))
 def test_a_crop_turns_and_grows_with_its_face(x, y, size, angle):
     upright = crop_from_points(face_at(0.0, 0.0, 1.0, 0.0), "mesh")

@@ -231,7 +231,7 @@ def test_relative_motion_is_that_of_the_paper_and_absolute_is_the_performance():
     assert carried(source, driving, start, relative=False) is driving
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(3, 12), st.integers(0, 10_000))
 def test_hulls_are_as_large_as_those_of_qhull(count, seed):
     points = torch.rand(count, 2, generator=random(seed), dtype=torch.float64)

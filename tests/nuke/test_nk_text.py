@@ -45,7 +45,7 @@ def interpreter():
     return tkinter.Tcl(), tkinter.TclError
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
 def test_lists_are_split_as_tcl_splits_them(text):
     real, error = interpreter()
@@ -58,7 +58,7 @@ def test_lists_are_split_as_tcl_splits_them(text):
     assert tcl.split(text) == wanted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from([piece for piece in PIECES if piece not in "$[]"]), max_size=14).map("".join))
 def test_commands_have_the_words_that_tcl_gives_them(text):
     real, error = interpreter()

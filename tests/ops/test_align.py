@@ -21,7 +21,7 @@ def turn(size: int, seed: int) -> torch.Tensor:
     return q if torch.linalg.det(q) > 0 else q * torch.tensor([-1.0] + [1.0] * (size - 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10000), size=st.sampled_from([2, 3]), scale=st.floats(0.01, 50))
 def test_finds_the_move_that_was_made(seed: int, size: int, scale: float) -> None:
     source = cloud(9, size, seed)

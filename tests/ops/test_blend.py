@@ -14,7 +14,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 10
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10000), share=st.floats(0, 1))
 def test_is_linear_in_the_matte(seed: int, share: float) -> None:
     front, back = noise(3, 6, 7, seed=seed), noise(3, 6, 7, seed=seed + 1)

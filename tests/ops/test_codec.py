@@ -37,9 +37,7 @@ def bright(image: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("quality", "scale"), [(80, 0.4), (60, 0.8), (40, 1.25), (20, 2.5)])
 @pytest.mark.parametrize("begins", [(0, 0), (3, 6)])
-def test_the_grid_and_the_table_of_a_jpeg_are_found(
-    quality: int, scale: float, begins: tuple[int, int]
-) -> None:
+def test_the_grid_and_the_table_of_a_jpeg_are_found(quality: int, scale: float, begins: tuple[int, int]) -> None:
     plate = light(jpeg(portrait(), quality))[:, begins[1] :, begins[0] :]
     corner = (800 + begins[0], 160 + begins[1])
     found = codec.measure(plate, corner, 1.0)

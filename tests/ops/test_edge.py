@@ -16,7 +16,7 @@ def even(width: float) -> Softness:
     return Softness(width / 2, width / 2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(shift=st.floats(0.02, 0.98), grow=st.floats(-8, 12))
 def test_a_small_shift_moves_a_grown_edge_as_far(shift: float, grow: float) -> None:
     at, there = disc(30.0), disc(30.0, 60.3 + shift)

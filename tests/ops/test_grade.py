@@ -27,7 +27,7 @@ def test_apply_clips_nothing_and_identity_is_the_picture() -> None:
     assert torch.equal(grade.apply(stack, gain)[1, :, :, :2], grade.apply(stack[1], gain)[:, :, :2])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(amount=st.floats(0, 1))
 def test_mix_runs_straight(amount: float) -> None:
     move = match.mkl(measure.measure(picture(1), picture(2, 0.8), FULL))

@@ -42,7 +42,7 @@ def test_coverage_is_the_exact_area() -> None:
     assert numpy.abs(matte[0].numpy() - supersampled(STAR, (100, 100))).max() < 0.03
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     x=st.floats(-30, 40), y=st.floats(-30, 40), radius=st.floats(0.3, 45), sides=st.integers(3, 40),
     flip=st.booleans(),

@@ -21,9 +21,7 @@ def head(roll: float = 0.0) -> Face:
     points = points_at(*CENTER, WIDTH)
     turn = torch.tensor([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
     middle = torch.tensor(CENTER)
-    return Face(
-        torch.cat([(points[:, :2] - middle) @ turn.T + middle, points[:, 2:]], 1), torch.ones(468), 1.0, WIDTH
-    )
+    return Face(torch.cat([(points[:, :2] - middle) @ turn.T + middle, points[:, 2:]], 1), torch.ones(468), 1.0, WIDTH)
 
 
 def skin_tone(seed: int = 0, grain: float = 0.0) -> torch.Tensor:
@@ -91,9 +89,7 @@ def test_grain_alone_changes_nothing_and_does_not_flicker() -> None:
 
 
 def test_frames_without_a_face_take_their_neighbors() -> None:
-    sample = measure_regions(
-        layer(skin_tone()), Plate(skin_tone() * torch.exp(RED * slope()), (3, 5)), placed(head())
-    )
+    sample = measure_regions(layer(skin_tone()), Plate(skin_tone() * torch.exp(RED * slope()), (3, 5)), placed(head()))
     found = match_regions(Series(1, (None, sample, None)))
     assert found.values[0] == found.values[1] == found.values[2]
     nothing: Series[RegionSample] = Series(1, (None, None))

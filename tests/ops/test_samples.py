@@ -75,9 +75,9 @@ def test_tables_are_smoothed_with_the_rest(space: str) -> None:
     colors = measure.flat(picture(1), picture(2), FULL)
     one = measure.with_palettes(measure.ranked(measure.moments(*colors, space), *colors), *colors)
     values = tuple(
-        None if frame == 7 else replace(
-            one, plate_palette=Table([v + 0.01 * (-1) ** frame for v in row] for row in one.plate_palette)
-        )
+        None
+        if frame == 7
+        else replace(one, plate_palette=Table([v + 0.01 * (-1) ** frame for v in row] for row in one.plate_palette))
         for frame in range(24)
     )
     steady = smooth(Series(1, values), 6.0)

@@ -34,7 +34,7 @@ def test_identity_keeps_every_bit() -> None:
     assert torch.equal(warp.sample(image, there).view(torch.int32), image.view(torch.int32))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(x=st.integers(-40, 40), y=st.integers(-40, 40))
 def test_whole_pixel_moves_are_exact(x: int, y: int) -> None:
     image = noise(3, 20, 30) * 100

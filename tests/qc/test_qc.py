@@ -115,7 +115,7 @@ class TestProofs:
         assert (tmp_path / "b.jpg").read_bytes() == proof.jpeg
 
     @given(st.integers(0, 400), st.integers(0, 255))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_a_damaged_proof_is_refused_or_read(self, tmp_path_factory, at, value):
         path = tmp_path_factory.mktemp("p") / "a.jpg"
         write_proof(path, np.zeros((8, 24, 3), np.uint8), FIGURES, {"frame": "7"})
@@ -227,7 +227,7 @@ class TestCommand:
         assert all(inside[name] == value for name, value in said.items())
         assert said["flags"][0]["frame"] == 1005 and said["origin"]["likeness"] == "Nobody"
         assert len(said["frames"]) == 12 == len(said["curves"][0]["values"])
-        assert re.findall("https?://[^\"]*", page.partition('id="report"')[0]) == []
+        assert re.findall('https?://[^"]*', page.partition('id="report"')[0]) == []
 
     def test_fail_on_fails_on_what_it_names(self, tmp_path):
         rendered(tmp_path, area={1005: 2500.0})

@@ -378,9 +378,7 @@ def _likeness(arguments: ConvertArguments) -> Likeness:
     return likeness
 
 
-def _identity(
-    arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell
-) -> Path:
+def _identity(arguments: ConvertArguments, plate: OpenPlate, whole: tuple[int, int], path: Path, tell: Tell) -> Path:
     likeness = Likeness(arguments.likeness, arguments.release, arguments.release_until)
     if arguments.identity is not None:
         if likeness != Likeness():

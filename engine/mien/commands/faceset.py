@@ -168,14 +168,10 @@ def _copied(kept: FaceSet, folder: Path) -> FaceSet:
     return replace(kept, folder=folder, faces=tuple(faces))
 
 
-def _extracted(
-    arguments: FacesetArguments, folder: Path, colors: Colors, tell: Tell
-) -> tuple[FaceSet, dict[int, str]]:
+def _extracted(arguments: FacesetArguments, folder: Path, colors: Colors, tell: Tell) -> tuple[FaceSet, dict[int, str]]:
     """The faces of all sources, and what was wrong with frames that could not be read."""
     foreign = [Path(source) for source in arguments.sources if is_foreign(Path(source))]
-    shots = [
-        shot for source in arguments.sources if Path(source) not in foreign for shot in open_sources(source, tell)
-    ]
+    shots = [shot for source in arguments.sources if Path(source) not in foreign for shot in open_sources(source, tell)]
     taken = Gathered()
     failed: dict[int, str] = {}
     names = (f"faces/{number:06d}.exr" for number in count())

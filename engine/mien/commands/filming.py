@@ -130,9 +130,7 @@ def _split(clips: Sequence[Clip], tell: Tell) -> tuple[list[Clip], list[Clip]]:
     return [clip for clip in clips if all(clip is not one for one in held)], held
 
 
-def _stock(
-    arguments: ReenactArguments, films: Sequence[str], colors: Colors, folder: Path, tell: Tell
-) -> list[Clip]:
+def _stock(arguments: ReenactArguments, films: Sequence[str], colors: Colors, folder: Path, tell: Tell) -> list[Clip]:
     """Clips of films, cut once and kept beside the training."""
     shots = [shot for film in films for shot in _shots(film, tell)]
     if not shots:

@@ -153,9 +153,7 @@ def _checked(arguments: PairedArguments) -> PairedSetting:
 def _split(pairs: list[Pair], tell: Tell) -> tuple[list[Pair], list[Pair]]:
     """Pairs to learn from, and pairs to measure on: every tenth, of a few the middle one."""
     if len(pairs) < 4:
-        tell(
-            Note(f"Only {len(pairs)} pairs: none is held out, and what is measured is what was learned.", "warning")
-        )
+        tell(Note(f"Only {len(pairs)} pairs: none is held out, and what is measured is what was learned.", "warning"))
         return pairs, pairs
     held = [pair for row, pair in enumerate(pairs) if row % 10 == 9] or [pairs[len(pairs) // 2]]
     return [pair for pair in pairs if all(pair is not one for one in held)], held
@@ -251,9 +249,7 @@ def _read(
                     _light(arguments, setting, after, setting.shape.outputs, colors),
                 )
             if one.shape[1:] != other.shape[1:]:
-                raise MienError(
-                    f"before is {one.shape[2]} x {one.shape[1]}, after {other.shape[2]} x {other.shape[1]}"
-                )
+                raise MienError(f"before is {one.shape[2]} x {one.shape[1]}, after {other.shape[2]} x {other.shape[1]}")
             if setting.view != "frame":
                 one, other = _around_face(arguments, setting, before, (one, other), colors, folder, tracks, tell)
         except MienError as error:
@@ -263,9 +259,7 @@ def _read(
         tell(Advance("faceset", count, len(found), count))
 
 
-def _light(
-    arguments: PairedArguments, setting: PairedSetting, source: Source, channels: int, colors: Colors
-) -> Tensor:
+def _light(arguments: PairedArguments, setting: PairedSetting, source: Source, channels: int, colors: Colors) -> Tensor:
     """(channels, H, W) of a frame as the network sees it; mattes are taken as they are stored."""
     shot, frame = source.shot, source.frame
     stored = torch.from_numpy(read_region(shot, frame, shot.display)).movedim(-1, 0)

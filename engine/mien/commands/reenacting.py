@@ -261,9 +261,7 @@ def bind(
         "face": chosen.name,
     }
     begin = on_device(begin, torch.device("cpu"))
-    file = bound(
-        binding.network, binding.path, binding.photo.large, begin, facts, binding.coverage, binding.likeness
-    )
+    file = bound(binding.network, binding.path, binding.photo.large, begin, facts, binding.coverage, binding.likeness)
     write_identity(path, file)
     return path
 

@@ -97,7 +97,7 @@ def verify_files(paths: Sequence[Path], trust: Sequence[Path], signed: bool, tel
         failed += [f"{path}: {text}" for text in wrong]
         if not wrong:
             tell(Note(f"{path}: {said}"))
-    return Outcome((), done=done - len({text.partition(': ')[0] for text in failed}), failed=dict(enumerate(failed, 1)))
+    return Outcome((), done=done - len({text.partition(": ")[0] for text in failed}), failed=dict(enumerate(failed, 1)))
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mien.files.entries import MAGIC, TILED, VERSION, entry
+
 Pair = tuple[int, int]
 BYTES = {"half": 2, "float": 4}
 _CODES = {"half": 1, "float": 2}
-_MAGIC, _VERSION, _TILED = 20000630, 2, 1 << 9
 
 
 def in_order(channels: Sequence[str]) -> tuple[str, ...]:
@@ -61,15 +62,11 @@ def bare_header(
     ]
     if strip:
         entries.append(("tiles", "tiledesc", struct.pack("<2IB", width, strip, 0)))
-    head = struct.pack("<2i", _MAGIC, _VERSION | (_TILED if strip else 0)) + b"".join(_entry(*e) for e in entries)
-    filler = -(len(head) + len(_entry("filler", "string", b"")) + 1) % 4
-    return head + _entry("filler", "string", b" " * filler) + b"\0"
+    head = struct.pack("<2i", MAGIC, VERSION | (TILED if strip else 0)) + b"".join(entry(*e) for e in entries)
+    filler = -(len(head) + len(entry("filler", "string", b"")) + 1) % 4
+    return head + entry("filler", "string", b" " * filler) + b"\0"
 
 
 def offsets(head: int, stride: int, count: int) -> bytes:
     """The table behind a header of ``head`` bytes: where chunks begin that lie ``stride`` bytes apart."""
     return (np.arange(count, dtype="<u8") * stride + (head + 8 * count)).tobytes()
-
-
-def _entry(name: str, kind: str, value: bytes) -> bytes:
-    return name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value

@@ -5,17 +5,12 @@ Public: ``complete``.
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
-MAGIC = 20000630
-LONG_NAMES, DEEP, MULTIPLE, TILED = 1 << 10, 1 << 11, 1 << 12, 1 << 9
-LINES = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
-"""Scanlines of a chunk, by compression."""
+from mien.files.entries import DEEP, LINES, SEVERAL, TILED, Entries, read_bytes, read_entries
+
 LEVELS = 15
 """Bits of a description of tiles that say of more levels than one."""
-MOST_HEADER = 1 << 24
 MOST_CHUNKS = 1 << 24
-Header = dict[bytes, bytes]
 
 
 def complete(path: Path) -> bool:
@@ -27,10 +22,7 @@ def complete(path: Path) -> bool:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            magic, version = struct.unpack("<iI", _read(stream, 8))
-            if magic != MAGIC:
-                return False
-            headers = _headers(stream, bool(version & MULTIPLE))
+            version, headers = read_entries(stream)
             tiled = bool(version & TILED)
             kind = b"tiledimage" if tiled else b"scanlineimage"
             others = any(header.get(b"type", kind) != kind for header in headers)
@@ -39,50 +31,18 @@ def complete(path: Path) -> bool:
             count = sum(_chunks(header) for header in headers)
             if not 0 < count <= MOST_CHUNKS:
                 return False
-            offsets = struct.unpack(f"<{count}Q", _read(stream, 8 * count))
+            offsets = struct.unpack(f"<{count}Q", read_bytes(stream, 8 * count))
             if min(offsets) == 0 or max(offsets) >= size:
                 return False
             stream.seek(max(offsets))
-            lead = (16 if tiled else 4) + (4 if version & MULTIPLE else 0)
-            length = int(struct.unpack("<i", _read(stream, lead + 4)[lead:])[0])
+            lead = (16 if tiled else 4) + (4 if version & SEVERAL else 0)
+            length = int(struct.unpack("<i", read_bytes(stream, lead + 4)[lead:])[0])
             return bool(max(offsets) + lead + 4 + length <= size)
     except (OSError, struct.error, KeyError, IndexError, ZeroDivisionError, EOFError):
         return False
 
 
-def _read(stream: BinaryIO, count: int) -> bytes:
-    content = stream.read(count)
-    if len(content) < count:
-        raise EOFError
-    return content
-
-
-def _headers(stream: BinaryIO, several: bool) -> list[Header]:
-    headers: list[Header] = []
-    while True:
-        header: Header = {}
-        while name := _name(stream):
-            _name(stream)
-            (length,) = struct.unpack("<i", _read(stream, 4))
-            if not 0 <= length <= MOST_HEADER:
-                raise EOFError
-            header[name] = _read(stream, length)
-        if header:
-            headers.append(header)
-        if not several or not header:
-            return headers
-
-
-def _name(stream: BinaryIO) -> bytes:
-    letters = bytearray()
-    while (letter := _read(stream, 1)) != b"\0":
-        letters += letter
-        if len(letters) > 255:
-            raise EOFError
-    return bytes(letters)
-
-
-def _chunks(header: Header) -> int:
+def _chunks(header: Entries) -> int:
     if b"chunkCount" in header:
         return int(struct.unpack("<i", header[b"chunkCount"])[0])
     left, top, right, bottom = struct.unpack("<4i", header[b"dataWindow"])

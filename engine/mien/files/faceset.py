@@ -205,7 +205,13 @@ def read_faceset(folder: Path) -> FaceSet:
             raise ValueError("arrays that do not belong to the index")
         sources, space = tuple(map(str, text["sources"])), str(text["space"])
     except (
-        ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        SafetensorError,
     ) as error:
         raise MienError(f"{path} is no face set of mien, or damaged: {str(error)[:200]}. Extract it again.") from error
     digest = hashlib.sha256(content).hexdigest()

@@ -79,9 +79,7 @@ def write_layer(
     names = sorted(mattes)
     for name in names:
         if not _NAME.fullmatch(name) or mattes[name].shape != matte.shape:
-            raise ValueError(
-                f"matte {name!r} {mattes[name].shape} must have a plain name and the shape {matte.shape}"
-            )
+            raise ValueError(f"matte {name!r} {mattes[name].shape} must have a plain name and the shape {matte.shape}")
     parts = [_stored(multiplied, kind), alpha, _stored(raw, kind), *(_stored(mattes[name], kind) for name in names)]
     channels = (*"RGBA", *(f"raw.{name}" for name in "RGB"), *(f"matte.{name}" for name in names))
     region = Region(*corner, width, height)

@@ -42,9 +42,7 @@ class Proof:
     size: tuple[int, int]
 
 
-def write_proof(
-    path: Path, picture: NDArray[np.uint8], figures: Mapping[str, Any], facts: Mapping[str, str]
-) -> None:
+def write_proof(path: Path, picture: NDArray[np.uint8], figures: Mapping[str, Any], facts: Mapping[str, str]) -> None:
     """Write (h, 3 w, 3) R'G'B' with its figures and facts; the same values give the same bytes.
 
     Raises:

@@ -19,6 +19,7 @@ import OpenImageIO as oiio
 import torch
 from numpy.typing import NDArray
 
+from mien.files.lines import read_lines
 from mien.files.region import Region
 from mien.types import MienError
 
@@ -380,15 +381,22 @@ def read_pixels(path: Path, header: Header, part: int, channels: Sequence[str], 
     absent = [name for name in channels if name not in header.channels]
     if absent:
         raise MienError(f"{path} has no channel {', '.join(absent)}. It has: {', '.join(header.channels)[:400]}.")
-    pixels = np.zeros((region.height, region.width, len(channels)), np.float32)
     wanted = region.overlap(header.data)
     if not wanted.width or not wanted.height:
-        return pixels
+        return np.zeros((region.height, region.width, len(channels)), np.float32)
+    rows, columns = wanted.within(region)
+    if header.orientation == 1:
+        there = wanted._replace(x=wanted.x + header.origin[0], y=wanted.y + header.origin[1])
+        stored = read_lines(path, channels, there)
+        if stored is not None:
+            planes = np.zeros((len(channels), region.height, region.width), np.float32)
+            planes[:, rows, columns] = _unit(stored, header)
+            return np.moveaxis(planes, 0, 2)
     places = [header.channels.index(name) for name in channels]
     runs = _runs(places)
     with _opened(path) as file:
         read = [_read(path, file, header, part, first, last, wanted) for first, last in runs]
-    rows, columns = wanted.within(region)
+    pixels = np.zeros((region.height, region.width, len(channels)), np.float32)
     if places == list(range(places[0], places[0] + len(places))):
         whole = read[0][..., places[0] - runs[0][0] :][..., : len(places)]
         if wanted == region:

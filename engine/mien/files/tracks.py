@@ -306,9 +306,7 @@ def _extent(path: Path, person: Any) -> tuple[int, int]:
     return frames, POINTS[scheme]
 
 
-def _read_arrays(
-    path: Path, link: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
+def _read_arrays(path: Path, link: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     name, digest = _part(path, link, "file", str), _part(path, link, "sha256", str)
     if not 0 < len(name) < LONGEST_NAME or Path(name).name != name or not DIGEST.fullmatch(digest):
         raise _damaged(path, "it names no arrays beside it")

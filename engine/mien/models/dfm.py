@@ -47,9 +47,7 @@ def framing(face: str) -> Framing:
     if face not in SIDES:
         raise ValueError(f"there is no face type {face!r}: choose {', '.join(FACES)}")
     mean = mesh.CANONICAL
-    five = torch.stack(
-        [mean[mesh.RIGHT_EYE].mean(0), mean[mesh.LEFT_EYE].mean(0), mean[4], mean[61], mean[291]]
-    )
+    five = torch.stack([mean[mesh.RIGHT_EYE].mean(0), mean[mesh.LEFT_EYE].mean(0), mean[4], mean[61], mean[291]])
     way = umeyama(torch.tensor(WHOLE), five[:, :2])
     side = float(way[:2, 0].norm())
     x, y = (way[:2, :2] @ torch.tensor([0.5, 0.5], dtype=way.dtype) + way[:2, 2]).tolist()

@@ -91,9 +91,7 @@ class SwapNetwork(nn.Module):
             )
             inputs = shape.code * (2 if liae else 1)
             decoders = ("both",) if liae else people
-            self.decoders = nn.ModuleDict(
-                {name: Decoder(inputs, shape.decoder, shape.matte) for name in decoders}
-            )
+            self.decoders = nn.ModuleDict({name: Decoder(inputs, shape.decoder, shape.matte) for name in decoders})
         self.frugal = False
         """Compute activations twice rather than keep them, which halves the memory of training."""
         self.apply(_begin)
@@ -170,9 +168,7 @@ class Up(nn.Sequential):
     """Twice as large: four times the channels, dealt out to the four new pixels (Shi et al., 2016)."""
 
     def __init__(self, before: int, after: int) -> None:
-        super().__init__(
-            nn.Conv2d(before, 4 * after, 3, 1, 1), nn.LeakyReLU(SLOPE, inplace=True), nn.PixelShuffle(2)
-        )
+        super().__init__(nn.Conv2d(before, 4 * after, 3, 1, 1), nn.LeakyReLU(SLOPE, inplace=True), nn.PixelShuffle(2))
 
 
 class Refine(nn.Module):
@@ -219,9 +215,7 @@ class Decoder(nn.Module):
 
     def forward(self, code: Tensor) -> Drawn:
         """(B, C, H, W) grid to a picture and its matte, eight times as large."""
-        return Drawn(
-            torch.sigmoid(self.picture(self.steps(code))), torch.sigmoid(self.matte(self.outline(code)))
-        )
+        return Drawn(torch.sigmoid(self.picture(self.steps(code))), torch.sigmoid(self.matte(self.outline(code))))
 
 
 def _begin(module: nn.Module) -> None:

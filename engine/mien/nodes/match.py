@@ -53,9 +53,7 @@ def measure_color(
 def match_color(
     samples: Series[ColorSample],
     *,
-    method: Literal[
-        "none", "tone", "mean", "reinhard", "lct", "mkl", "luminance", "histogram", "transport"
-    ] = "mean",
+    method: Literal["none", "tone", "mean", "reinhard", "lct", "mkl", "luminance", "histogram", "transport"] = "mean",
     keep_luminance: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
     keep_saturation: Annotated[float, Slider(0, 1, min=0, max=1)] = 0.0,
     smooth: Annotated[float, Slider(0, 50, unit="frames", min=0)] = 8.0,
@@ -173,9 +171,7 @@ def grade_regions(
     return replace(layer, image=slow.apply(layer.image, regions, where, amount))
 
 
-def _cells(
-    layer: Layer, plate: Plate, face: Face, region: str
-) -> tuple[Image, Image, Matte, tuple[int, int], int]:
+def _cells(layer: Layer, plate: Plate, face: Face, region: str) -> tuple[Image, Image, Matte, tuple[int, int], int]:
     """Face, plate and what counts, averaged over squares; the plate pixel where these begin, and their side."""
     (rows, columns), (there_rows, there_columns) = placing.shared(
         (layer.corner, layer.matte.shape), (plate.corner, plate.image.shape)

@@ -35,9 +35,7 @@ def unmix(image: Image, matte: Matte, radius: int) -> tuple[Image, Image]:
     return torch.where(share == 1, image, front), torch.where(share == 0, image, back)
 
 
-def _look(
-    image: Image, share: Matte, sound: Tensor, front: Image, back: Image, radius: int
-) -> tuple[Image, Image]:
+def _look(image: Image, share: Matte, sound: Tensor, front: Image, back: Image, radius: int) -> tuple[Image, Image]:
     ahead, behind = share**PURE * sound, (1 - share) ** PURE * sound
     means = _wide_mean(torch.cat([front * ahead, ahead, back * behind, behind], -3), radius)
     fronts, front_weight, backs, back_weight = means.split([3, 1, 3, 1], -3)

@@ -264,6 +264,4 @@ def _held(gain: float) -> float:
     return min(max(gain, 1 / STRONGEST), STRONGEST)
 
 
-SOLVERS = {
-    solver.__name__: solver for solver in (tone, mean, reinhard, lct, mkl, luminance, histogram, transport)
-}
+SOLVERS = {solver.__name__: solver for solver in (tone, mean, reinhard, lct, mkl, luminance, histogram, transport)}

@@ -137,14 +137,10 @@ def moments(face: Tensor, plate: Tensor, weight: Tensor, space: str = "linear") 
     if total < 1.0:
         return replace(NOTHING, space=space)
     means, covariances = zip(*(_moments(colors, weight, total, space) for colors in (face, plate)))
-    return ColorSample(
-        total, _row(means[0]), _row(means[1]), _rows(covariances[0]), _rows(covariances[1]), space
-    )
+    return ColorSample(total, _row(means[0]), _row(means[1]), _rows(covariances[0]), _rows(covariances[1]), space)
 
 
-def ranked(
-    sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor, steps: int = QUANTILES
-) -> ColorSample:
+def ranked(sample: ColorSample, face: Tensor, plate: Tensor, weight: Tensor, steps: int = QUANTILES) -> ColorSample:
     """The sample of the same (3, n) colors with their quantiles: of each channel, then of brightness."""
     if sample.weight <= 0:
         return sample

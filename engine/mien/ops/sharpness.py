@@ -36,7 +36,7 @@ SEEN = 100_000
 PASSES = 3
 """Rounds of sharpening: the finest detail is raised at most fourfold."""
 LUMINANCE = (0.2722, 0.6741, 0.0537)
-BAND = .15
+BAND = 0.15
 """Share of a band's pixels: what is done to each is little, and rows beside a band are read for its blur alone."""
 
 

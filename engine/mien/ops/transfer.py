@@ -91,8 +91,7 @@ def camera_log(
         for a, b, c, d, k in zip(log_slope, log_offset, linear_slope, linear_offset, breaks)
     ]
     smooth = [
-        a * c / ((c * k + d) * math.log(base))
-        for a, c, d, k in zip(log_slope, linear_slope, linear_offset, breaks)
+        a * c / ((c * k + d) * math.log(base)) for a, c, d, k in zip(log_slope, linear_slope, linear_offset, breaks)
     ]
     toe = _channels(smooth if toe_slope is None else toe_slope, image)
     linear, log = _channels(breaks, image), _channels(knee_log, image)

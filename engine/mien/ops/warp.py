@@ -56,9 +56,7 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int]) -> Image:
     back = torch.linalg.inv(matrix.double())
     lead = torch.broadcast_tensors(image[..., 0, 0, 0], matrix[..., 0, 0])[0].shape
     flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
-    each = [
-        _warp(one, inverse, size) for one, inverse in zip(flat, back.expand(*lead, 3, 3).reshape(-1, 3, 3))
-    ]
+    each = [_warp(one, inverse, size) for one, inverse in zip(flat, back.expand(*lead, 3, 3).reshape(-1, 3, 3))]
     return (each[0][None] if len(each) == 1 else torch.stack(each)).view(*lead, image.shape[-3], *size)
 
 
@@ -173,9 +171,7 @@ def _steps(coordinates: Tensor, axis: int) -> Tensor:
     return torch.minimum(before, after)
 
 
-def _resample(
-    image: Tensor, u: Tensor, v: Tensor, stretch_x: Tensor | float, stretch_y: Tensor | float
-) -> Tensor:
+def _resample(image: Tensor, u: Tensor, v: Tensor, stretch_x: Tensor | float, stretch_y: Tensor | float) -> Tensor:
     """Resample a (C, H, W) picture at (h, w) positions; the area of each result pixel is given in pixels."""
     shape = u.shape
     channels, height, width = image.shape
@@ -222,9 +218,7 @@ def _kinds(wide: Tensor, tall: Tensor) -> tuple[Tensor, list[tuple[int, int, int
     shrink = torch.exp2(-level.to(wide.dtype))
     steps = torch.tensor([next(n for n, r in enumerate(RADII) if r >= at) for at in range(RADII[-1] + 1)])
     steps = steps.to(wide.device)
-    across, down = (
-        steps[(2 * stretch * shrink).ceil().clamp(2, RADII[-1]).long()] for stretch in (wide, tall)
-    )
+    across, down = (steps[(2 * stretch * shrink).ceil().clamp(2, RADII[-1]).long()] for stretch in (wide, tall))
     count = len(RADII)
     name = (level * count + across) * count + down
     found = torch.bincount(name).nonzero().squeeze(1)
@@ -258,14 +252,10 @@ def _halve(image: Tensor) -> Tensor:
 def _padded(image: Tensor, before: int, after: int) -> Tensor:
     """The picture with the ends of its last axis repeated."""
     first, last = image[..., :1], image[..., -1:]
-    return torch.cat(
-        [first.expand(*first.shape[:-1], before), image, last.expand(*last.shape[:-1], after)], -1
-    )
+    return torch.cat([first.expand(*first.shape[:-1], before), image, last.expand(*last.shape[:-1], after)], -1)
 
 
-def _weigh(
-    image: Tensor, u: Tensor, v: Tensor, wide: Tensor, tall: Tensor, radius: tuple[int, int]
-) -> Tensor:
+def _weigh(image: Tensor, u: Tensor, v: Tensor, wide: Tensor, tall: Tensor, radius: tuple[int, int]) -> Tensor:
     """Weighted sums over the kernel around (n,) positions in a (C, H, W) picture, as (n, C)."""
     channels, height, width = image.shape
     across, down = radius
@@ -290,9 +280,7 @@ def _weigh(
         corner = (first_y + rim_y) * line + first_x + rim_x
         # Products with rows of ones write every weight beside the pixels it goes with, faster than a loop.
         weight = (weight_x @ spread_x) * (weight_y @ spread_y)
-        result[part] = F.embedding_bag(
-            corner[:, None] + kernel, table, per_sample_weights=weight, mode="sum"
-        )
+        result[part] = F.embedding_bag(corner[:, None] + kernel, table, per_sample_weights=weight, mode="sum")
     return result
 
 

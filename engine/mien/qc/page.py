@@ -34,9 +34,7 @@ def report(judged: Judged) -> dict[str, Any]:
         "summary": summary(judged),
         "plate": shot.recipe.plate.path,
         "frames": [frame.frame for frame in shot.frames],
-        "curves": [
-            {**asdict(curve), "values": [plain(value) for value in curve.values]} for curve in judged.curves
-        ],
+        "curves": [{**asdict(curve), "values": [plain(value) for value in curve.values]} for curve in judged.curves],
         "flags": [asdict(flag) for flag in judged.flags],
         "limits": asdict(judged.limits),
         "warnings": list(judged.warnings),
@@ -92,9 +90,7 @@ def write_page(path: Path, judged: Judged) -> None:
     )
 
 
-def _pieces(
-    head: str, said: str, between: str, proofs: list[Proof | None], most: int, tail: str
-) -> Iterable[bytes]:
+def _pieces(head: str, said: str, between: str, proofs: list[Proof | None], most: int, tail: str) -> Iterable[bytes]:
     # Inside a script only the end of the script has a meaning.
     yield (head + said.replace("<", "\\u003c") + between).encode()
     for row, proof in enumerate(proofs):

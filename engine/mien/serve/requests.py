@@ -284,7 +284,7 @@ def parse(line: bytes) -> tuple[Id, str, Any, Lane]:
     except (ValueError, RecursionError) as error:
         raise RequestError(f"This is no line of JSON: {error}.") from error
     if not isinstance(document, dict):
-        raise RequestError("A request is a JSON object: {\"id\": 1, \"do\": \"describe\"}.")
+        raise RequestError('A request is a JSON object: {"id": 1, "do": "describe"}.')
     id = document.get("id")
     if isinstance(id, bool) or not isinstance(id, int | str) or len(str(id)[: LONGEST_ID + 1]) > LONGEST_ID:
         raise RequestError("A request needs an id: a whole number, or a text of at most 128 characters.")
