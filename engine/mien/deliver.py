@@ -196,8 +196,8 @@ def compute(
         header=header,
         native=native,
         corner=layer.corner,
-        image=packed(to_layer(layer.image)),
-        raw=packed(to_layer(raw.image)),
+        image=_pixels(to_layer(layer.image)),
+        raw=_pixels(to_layer(raw.image)),
         matte=_plane(layer.matte),
         mattes={name: _plane(matte) for name, matte in layer.mattes.items()},
         distance=None if signed is None else _plane(signed),
@@ -301,6 +301,11 @@ def clear_leftovers(destination: Destination) -> None:
     for place in sorted({folder, folder / "solve", *frames, *cubes}):
         if place.is_dir():
             remove_stale(place)
+
+
+def _pixels(planes: torch.Tensor) -> NDArray[np.float32]:
+    """(C, H, W) as (H, W, C), the same memory: files are written plane by plane."""
+    return np.moveaxis(planes.cpu().numpy(), 0, 2)
 
 
 def _plane(matte: torch.Tensor) -> NDArray[np.float32]:
