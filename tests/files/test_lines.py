@@ -165,6 +165,8 @@ def test_tables_that_point_nowhere_are_damage(tmp_path: Path) -> None:
     for place in (0, len(whole) - 3, len(whole), 1 << 62, (1 << 64) - 1):
         path.write_bytes(whole[:table] + struct.pack("<Q", place) + whole[table + 8 :])
         assert read_lines(path, ("A",), Region(*CORNER, 9, 9)) is None
+        path.write_bytes(whole[: table + 8] + struct.pack("<Q", place) + whole[table + 16 :])
+        assert read_lines(path, ("A",), Region(*CORNER, 9, 40)) is None
     for length in (0, 4, 100, table, table + 20, len(whole) // 2):
         path.write_bytes(whole[:length])
         assert read_lines(path, ("A",), Region(*CORNER, 9, 75)) is None

@@ -37,6 +37,7 @@ from mien.files.exchange.points import read_points
 from mien.files.faceset import read_faceset
 from mien.files.identities import IdentityFile, Likeness, read_identity, write_identity
 from mien.files.proofs import read_proof, write_proof
+from mien.files.region import Region
 from mien.files.shot import open_shot, read_header, read_native, read_region
 from mien.files.tracks import TrackedPlate, read_tracks
 from mien.inspection import facts_of
@@ -279,6 +280,8 @@ def _exrs(folder: Path) -> list[Path]:
     write_exr(folder / "half.exr", texture(16, 24, 1), corner=(-4, -4), window=(16, 8), compression="zip")
     rgba = np.concatenate([texture(16, 24, 2), np.ones((16, 24, 1), np.float32)], 2)
     write_exr(folder / "float.exr", rgba, kind="float", compression="piz", **{"mien:frame": "1"})
+    write_exr(folder / "lines.exr", texture(40, 40, 4), compression="zips")
+    write_exr(folder / "plain.exr", texture(40, 40, 5), kind="float", compression="none")
     write_exr(folder / "dwa.exr", texture(40, 40, 3), compression="dwaa:45")
     spec = oiio.ImageSpec(40, 40, 3, "half")
     spec.tile_width = spec.tile_height = 16
@@ -305,6 +308,7 @@ def _read_picture(path: Path) -> object:
     if max(header.size[0] * header.size[1], header.data.width * header.data.height) > MOST_PIXELS:
         return None
     read_region(shot, shot.first, shot.display)
+    read_region(shot, shot.first, Region(1, 1, header.size[0] // 2, header.size[1] - 1))
     read_roto((24, 16), shot.first, 1.0, str(path), "auto", (0, 0), (16, 24))
     return read_native(shot, shot.first)
 

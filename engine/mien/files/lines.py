@@ -11,6 +11,7 @@ Public: ``read_lines``.
 """
 
 import io
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -119,8 +120,12 @@ def _chunks(stream: BinaryIO, header: Entries, stride: int, begin: int, end: int
     numbers = range((begin - top) // each, (end - 1 - top) // each + 1)
     stream.seek(8 * numbers[0], io.SEEK_CUR)
     table = struct.unpack(f"<{len(numbers)}Q", read_bytes(stream, 8 * len(numbers)))
+    there = os.fstat(stream.fileno()).st_size
+    if not table[0] <= table[-1] < there:
+        raise EOFError
     # One after the other, as everybody writes them, they are read at once.
-    span = memoryview(stream.read(table[-1] - table[0] + 8 + each * stride) if stream.seek(table[0]) else b"")
+    stream.seek(table[0])
+    span = memoryview(stream.read(min(table[-1] + 8 + each * stride, there) - table[0]))
     for number, place in zip(numbers, table):
         first = top + number * each
         lines = min(each, bottom + 1 - first)
