@@ -36,7 +36,9 @@ def steps(hands, archive, facts_file, report, changes):
     scene = hands.window.scene
     host.set_up(scene, facts, Path(facts_file).parent / "mien")
     area = hands.area("NODE_EDITOR")
-    area.spaces[0].show_region_asset_shelf, area.spaces[0].show_backdrop = False, True
+    # As Blender ships it: the viewer in an image editor, no backdrop behind the nodes, which would be drawn as well.
+    area.spaces[0].show_region_asset_shelf = False
+    viewer = hands.area("IMAGE_EDITOR")
     scene.render.compositor_device = "CPU"
     state = bpy.context.window_manager.mien
     with hands.over(area):
@@ -49,11 +51,11 @@ def steps(hands, archive, facts_file, report, changes):
     hands.check(took is not None and not state.error, f"converted in {took} s: {state.error}")
     took = yield from hands.wait_for(lambda: face_shown(hands), 20)
     hands.check(took is not None, f"the viewer shows the shot after {took} s")
-    handler = bpy.types.SpaceNodeEditor.draw_handler_add(count_draw, (), "WINDOW", "POST_PIXEL")
+    handler = bpy.types.SpaceImageEditor.draw_handler_add(count_draw, (), "WINDOW", "POST_PIXEL")
     bpy.app.handlers.composite_post.append(count_composite)
     watch = Watch(hands, importlib.import_module(f"{host.MODULE}.ui.live").eye, host.engines()[0])
     kinds = {
-        "drawing alone": (whole(host, scene), lambda turn: area.tag_redraw()),
+        "drawing alone": (whole(host, scene), lambda turn: viewer.tag_redraw()),
         "bare": (bare(host, scene), change_bare(scene)),
         "native": (whole(host, scene), change_native(host, scene)),
         "live": (whole(host, scene), change_live(host, scene)),
@@ -67,7 +69,7 @@ def steps(hands, archive, facts_file, report, changes):
             found[name] += yield from measure(watch, share, change, name != "drawing alone")
     scene.mien.live = False
     hands.photograph("slider")
-    bpy.types.SpaceNodeEditor.draw_handler_remove(handler, "WINDOW")
+    bpy.types.SpaceImageEditor.draw_handler_remove(handler, "WINDOW")
     Path(report).write_text(json.dumps(found))
     hands.check(all(len(ones) == int(changes) for ones in found.values()), "every change was seen")
 
