@@ -304,7 +304,7 @@ def clear_leftovers(destination: Destination) -> None:
 
 
 def _pixels(planes: torch.Tensor) -> NDArray[np.float32]:
-    """(C, H, W) as (H, W, C), the same memory: files are written plane by plane."""
+    """(C, H, W) as (H, W, C), the same memory: who writes it lays it out anyway."""
     return np.moveaxis(planes.cpu().numpy(), 0, 2)
 
 

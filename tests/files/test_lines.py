@@ -151,6 +151,9 @@ def test_chunks_of_another_size_than_their_lines_are_damage(tmp_path: Path, size
     assert read_lines(path, ("A",), first) is None
     path.write_bytes(replaced(whole, 0, CORNER[1], zlib.compress(bytes(right))))
     assert read_lines(path, ("A",), first) is not None
+    # All values are there, and what proves them is not.
+    path.write_bytes(replaced(whole, 0, CORNER[1], zlib.compress(bytes(right))[:-4]))
+    assert read_lines(path, ("A",), first) is None
     path.write_bytes(replaced(whole, 0, CORNER[1] + 1, zlib.compress(bytes(right))))
     assert read_lines(path, ("A",), first) is None
     path.write_bytes(replaced(whole, 0, CORNER[1], zlib.compress(bytes(size))))

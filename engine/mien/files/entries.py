@@ -10,7 +10,7 @@ import struct
 from typing import BinaryIO
 
 MAGIC, VERSION = 20000630, 2
-TILED, LONG_NAMES, DEEP, SEVERAL = 1 << 9, 1 << 10, 1 << 11, 1 << 12
+TILED, DEEP, SEVERAL = 1 << 9, 1 << 11, 1 << 12
 """What the version field says of a file beside the version."""
 LINES = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}
 """Scanlines of a chunk, by compression."""
