@@ -26,6 +26,7 @@ from mien.files.identities import read_identity, write_identity
 from mien.job import frame_key
 from mien.recipe import Recipe, Step
 from mien.session import Cancelled, Session, Shown, View
+from mien.session.pace import Pace
 from mien.types import MienError
 from shots import FIRST, Made, make_shot, read_exr
 
@@ -271,6 +272,17 @@ def test_the_engine_chooses_no_scale_that_shows_too_little(made: Made, session: 
         session.show(View(dialed(made), FIRST, scale=-1.0))
     rich = session.show(View(dialed(made), FIRST, budget=1e9))
     assert rich.scale == 1
+
+
+def test_how_long_full_frames_take_says_nothing_of_proxies(
+    made: Made, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle machine computes those with all its threads; proxies get what a host leaves that draws meanwhile."""
+    learned: dict[float, set[str]] = {1.0: set(), 0.5: set()}
+    for scale, works in learned.items():
+        monkeypatch.setattr(Pace, "learn", lambda pace, what, pixels, seconds, works=works: works.add(what))
+        session.show(View(dialed(made), FIRST, scale=scale))
+    assert min(map(len, learned.values())) > 10 and not learned[1.0] & learned[0.5]
 
 
 def test_a_region_is_a_part_of_the_whole(made: Made, session: Session) -> None:

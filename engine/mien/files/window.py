@@ -70,7 +70,7 @@ def write_window(
         region = Region(*corner, plane.shape[-1], plane.shape[-2])
         shared = region.overlap(window)
         down, across = shared.within(window)
-        rows[down, index, across] = plane[shared.within(region)].half()
+        rows[down, index, across] = plane[shared.within(region)]
     strips = rows.split(STRIP)
     stride = 20 + STRIP * len(names) * size[0] * BYTES["half"]
     head += offsets(len(head), stride, len(strips))

@@ -110,7 +110,7 @@ class Session:
                 layers = self._layers(small, view.frame, place, "raw" in view.layers, cancelled)
         if cancelled():
             raise Cancelled
-        with self._pace.timed(_last("hand over", factor), _pixels(place) / factor**2):
+        with self._pace.timed(_paced("hand over", factor), _pixels(place) / factor**2):
             picture = hand_over(self._hand, small, header, view, factor, layers)
         return Shown(
             frame=view.frame,
@@ -136,7 +136,7 @@ class Session:
             layers = None if place is None else self._layers(small, view.frame, place, True, cancelled)
             if cancelled():
                 raise Cancelled
-            with self._pace.timed(_last("place", factor), _pixels(place) / factor**2):
+            with self._pace.timed(_paced("place", factor), _pixels(place) / factor**2):
                 written = place_frame(job, header, view.frame, factor, state, layers, cancelled)
         seconds = time.perf_counter() - started
         return {"frame": view.frame, "scale": 1 / factor, "solve": state, "seconds": seconds, **written}
@@ -313,17 +313,19 @@ class Session:
         with the memory of a graphics card; what identities drew is remembered here and on disk."""
 
         def call_at(job: Job, frame: int) -> Call:
+            factor = round(1 / job.chain.scale)
+
             def compute(step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
                 if cancelled():
                     raise Cancelled
                 if not any(is_identity(value) for value in inputs.values()):
-                    return self._run(step, inputs, settings)
+                    return self._run(step, inputs, settings, factor)
                 key = digest("identity", step_keys(job, frame, step.name)[step.name])
                 value = self._memory.recall(key)
                 if value is None and self._disk is not None:
                     value = self._disk.recall(key, job.device)
                 if value is None:
-                    value = self._run(step, inputs, settings)
+                    value = self._run(step, inputs, settings, factor)
                     if self._disk is not None and isinstance(value, Layer):
                         self._disk.keep(key, value)
                 self._memory.keep(key, value)
@@ -336,11 +338,11 @@ class Session:
 
         return call_at
 
-    def _run(self, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    def _run(self, step: Step, inputs: Mapping[str, Any], settings: Mapping[str, Any], factor: int) -> Any:
         self._count(step.node)
         pictures = [value.image for value in inputs.values() if isinstance(value, Plate | Layer)]
         pixels = max((image.shape[-1] * image.shape[-2] for image in pictures), default=0)
-        with self._pace.timed(step.node, pixels):
+        with self._pace.timed(_paced(step.node, factor), pixels):
             return call_node(step, inputs, settings)
 
     def _release_device(self) -> None:
@@ -379,7 +381,7 @@ class Session:
             keys = {name: digest(key, place) for name, key in plain.items()}
             todo = self._todo(chain, final, keys)
             pixels = _pixels(place) / factor**2
-            expected = sum(self._pace.expected(work, pixels) for work in (*todo, _last(last, factor)))
+            expected = sum(self._pace.expected(_paced(work, factor), pixels) for work in (*todo, last))
             if expected <= view.budget:
                 return factor
         return usable[-1]
@@ -394,8 +396,9 @@ class Session:
         return nodes
 
 
-def _last(work: str, factor: int) -> str:
-    """What is learned of the time that work on layers takes: it is other work where they are as large as the plate."""
+def _paced(work: str, factor: int) -> str:
+    """What the time that work takes is learned as: apart at the plate's size, where all threads compute in an idle
+    moment, while proxies get what the host leaves as it draws. Told together, a proxy too fine would be dared."""
     return work if factor > 1 else f"{work} whole"
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
@@ -15,13 +17,12 @@ from mien.files.stills import Header
 from mien.files.window import write_window
 from mien.job import Job, frame_key
 from mien.ops.distance import signed_distance
-from mien.planes import packed, planar
 from mien.recipe import digest
 from mien.session.picture import HALF_MAX
 from mien.session.view import Cancelled
 from mien.types import Layer, Matte, MienError, Plate
 
-PLACES = 120
+PLACES = 90
 """Pixels along the longer side of a picture that distances are told by while values move, roughly."""
 Layers = tuple[Plate, Layer, Layer]
 Cancel = Callable[[], bool]
@@ -131,13 +132,16 @@ def finite(picture: Tensor) -> Tensor:
 def enlarged(picture: Tensor, factor: int) -> Tensor:
     """A picture with pixels between its own, straight lines from one to the next; itself at factor 1.
 
-    By OpenCV, in a fifteenth of the time of torch's own; in main memory, where it is to be written from.
+    By OpenCV, in a small part of the time of torch's own, and plane by plane in a fifth of what it takes for pixels of
+    three; in main memory, where it is to be written from.
     """
     if factor == 1:
         return picture
-    size = (picture.shape[-1] * factor, picture.shape[-2] * factor)
-    larger = cv2.resize(packed(picture), size, interpolation=cv2.INTER_LINEAR)
-    return planar(larger.reshape(size[1], size[0], -1))
+    channels, height, width = picture.shape
+    larger = np.empty((channels, height * factor, width * factor), np.float32)
+    for plane, into in zip(picture.float().cpu().numpy(), larger):
+        cv2.resize(plane, (into.shape[1], into.shape[0]), into, interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(larger)
 
 
 def distances(matte: Matte, factor: int) -> Tensor:

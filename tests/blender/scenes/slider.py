@@ -20,7 +20,7 @@ INSIDE = Path(__file__).parents[1] / "inside"
 BLOCKS = 3
 """How often the kinds of changes take turns: a machine is not equally busy all the time."""
 LOOK = 0.01
-drawn = SimpleNamespace(times=0, composed=0)
+drawn = SimpleNamespace(times=0, composed=0, composed_at=0.0)
 
 
 def steps(hands, archive, facts_file, report, changes):
@@ -79,8 +79,9 @@ def count_draw():
 
 
 def count_composite(*_):
-    """A round of compositing is over, and the editors that show it are drawn after this."""
+    """A round of compositing is over: the viewer holds it, and the editors that show it are drawn after this."""
     drawn.composed += 1
+    drawn.composed_at = time.perf_counter()
 
 
 def face_shown(hands):
@@ -182,24 +183,25 @@ class Watch:
     def see(self, change, other, most=12.0):
         """Make a change; its times, or None where it was not seen.
 
-        It is seen a turn after the editors were drawn, with ``other`` pixels in the viewer when that drawing began:
-        Blender also draws at once, what it had. The viewer is looked at once for each round of compositing, before
-        the drawing; the time that this takes is left out.
+        The viewer holds it when the round of compositing is over that left ``other`` pixels there. It is seen a turn
+        after the editors were drawn, with those in the viewer when that drawing began: Blender also draws at once, what
+        it had. The viewer is looked at once for each round of compositing, before the drawing; the time that this takes
+        is left out.
         """
         before, first, fresh = bits(self.hands), drawn.times, None if other else drawn.times
         composed = looked = drawn.composed
         reading = np.zeros(2)
         began, processor = time.perf_counter(), time.process_time()
-        request, answered, worked, others = None, None, self.worked(), self.others()
+        request, answered, held, worked, others = None, None, None, self.worked(), self.others()
 
         def look(*_):
-            nonlocal looked, fresh, reading
+            nonlocal looked, fresh, held, reading
             if drawn.composed == looked or fresh is not None:
                 return
             clocks = np.array([time.perf_counter(), time.process_time()])
             looked = drawn.composed
             if not np.array_equal(bits(self.hands), before):
-                fresh = drawn.times
+                fresh, held = drawn.times, drawn.composed_at - began - reading[0]
             reading += (time.perf_counter(), time.process_time()) - clocks
 
         handler = bpy.types.SpaceImageEditor.draw_handler_add(look, (), "WINDOW", "PRE_VIEW")
@@ -213,9 +215,9 @@ class Watch:
                     answered = now[0]
                 if fresh is not None and drawn.times > fresh:
                     return {
-                        "wall": now[0], "processor": now[1], "answer": answered, "engine": self.worked() - worked,
+                        "wall": now[0], "processor": now[1], "held": held, "answer": answered,
+                        "engine": self.worked() - worked, "others": (self.others() - others) / now[0],
                         "draws": drawn.times - first, "composites": drawn.composed - composed,
-                        "others": (self.others() - others) / now[0],
                     }  # fmt: skip
             return None
         finally:
