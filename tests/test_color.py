@@ -57,13 +57,15 @@ def light() -> torch.Tensor:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_tensors_match_opencolorio(colors: color.Colors, space: str) -> None:
+    # Just above black ACEScc has a slope of 2700: it shows the last bit, in which processors differ.
+    limit = 2e-4 if space == "ACEScc" else 1e-4
     for transform, image in (
         (colors.to_working(space), light() if space in LINEAR else signal()),
         (colors.from_working(space), light()),
     ):
         theirs, ours = transform.packed(image), transform.evaluate(image)
         assert ours.shape == theirs.shape == image.shape
-        assert ((ours - theirs).abs() / theirs.abs().clamp_min(1)).max() < 1e-4
+        assert ((ours - theirs).abs() / theirs.abs().clamp_min(1)).max() < limit
         # Beside OpenColorIO's own processor, called the plainest way and without its shortcuts.
         whole = colors.config.getProcessor(transform.source, transform.target)
         depth = ocio.BIT_DEPTH_F32
@@ -71,7 +73,7 @@ def test_tensors_match_opencolorio(colors: color.Colors, space: str) -> None:
         pixels = image.permute(1, 2, 0).contiguous().numpy().copy()
         plain.applyRGB(pixels)
         reference = torch.from_numpy(pixels).permute(2, 0, 1)
-        assert ((ours - reference).abs() / reference.abs().clamp_min(1)).max() < 1e-4
+        assert ((ours - reference).abs() / reference.abs().clamp_min(1)).max() < limit
 
 
 @pytest.mark.parametrize("space", [s for s in SPACES if s not in ("ACEScc", "ADX10")])

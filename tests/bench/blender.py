@@ -1,7 +1,7 @@
 """The extension in a real Blender: what switching on, operators, ticks and sliders cost.
 
     python tests/bench/blender.py [--python .bpy/5.0/bin/python]
-    python tests/bench/blender.py --window [--within "COMMAND ..."] [--changes 60]
+    python tests/bench/blender.py --window [--within "COMMAND ..."] [--changes 60] [--pointer]
 
 Without a window: seconds and processor seconds of switching the extension on, of operators that start work, and of
 the turns of its timer while the engine works. With one (see tests/blender/window.py): seconds from a changed value
@@ -70,14 +70,14 @@ def without_window(python: Path, folder: Path) -> None:
         print(told(name, seconds))
 
 
-def with_window(folder: Path, count: int, blender: str, within: str) -> int:
+def with_window(folder: Path, count: int, blender: str, within: str, scene: str) -> int:
     """Sliders, seen in the viewer."""
     made = make(folder / "shot", 3, size=SIZE, width=FACE)
     archive = build_zip(folder / "zip")
     report = folder / "report.json"
-    scene = HERE.parent / "blender" / "scenes" / "slider.py"
+    arguments = (str(archive), str(made.folder / "facts.json"), str(report), str(count))
     status = show(
-        scene, folder / "pictures", str(archive), str(made.folder / "facts.json"), str(report), str(count),
+        HERE.parent / "blender" / "scenes" / scene, folder / "pictures", *arguments,
         blender=blender, within=within, patience=560.0, idle=True, MIEN_PYTHON=sys.executable,
     )  # fmt: skip
     if report.is_file():
@@ -86,7 +86,7 @@ def with_window(folder: Path, count: int, blender: str, within: str) -> int:
             undisturbed = [change for change in changes if change["others"] < QUIET]
             for title, some in ((name, changes), (f"{name}, quiet", undisturbed)):
                 if some and (some is changes or len(some) < len(changes)):
-                    tell(title, some, name == "live")
+                    tell(title, some, name in ("live", "dragged"))
     return status
 
 
@@ -95,6 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", type=Path, default=FOLDER / "5.0" / "bin" / "python")
     parser.add_argument("--window", action="store_true")
+    parser.add_argument("--pointer", action="store_true", help="with a window: drag a setting of Live, by xdotool")
     parser.add_argument("--blender", default="blender")
     parser.add_argument("--within", default="")
     parser.add_argument("--changes", type=int, default=60)
@@ -111,7 +112,8 @@ def main() -> int:
 def measure(given: argparse.Namespace, folder: Path) -> int:
     """The chosen bench in a folder."""
     if given.window:
-        return with_window(folder, given.changes, given.blender, given.within)
+        scene = "dragging.py" if given.pointer else "slider.py"
+        return with_window(folder, given.changes, given.blender, given.within, scene)
     without_window(given.python, folder)
     return 0
 
