@@ -66,11 +66,15 @@ def steps(hands, archive, facts_file, report, pushes):
     point("mousemove", x, y)
     yield 0.3
     hands.photograph("pointed")
-    found, values = [], [held.value(host)]
+    began = held.value(host)
     point("mousedown", 1)
     try:
-        # Blender takes the first pixels for a click that trembles.
-        point("mousemove_relative", NEAR, 0)
+        # Blender takes the first pixels for a click that trembles; and Live looks seldom after a long rest.
+        for _ in range(5):
+            if held.value(host) == began:
+                point("mousemove_relative", NEAR, 0)
+                yield 0.5
+        found, values = [], [held.value(host)]
         for _ in range(int(pushes)):
             yield from watch.rest()
             found.append((yield from watch.see(lambda: point("mousemove_relative", NEAR, 0), True)))
